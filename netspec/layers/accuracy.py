@@ -1,0 +1,52 @@
+"""Accuracy: how often the label is among the best scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from netspec.layers.base import Layer, LayerError, Shape, layer
+from netspec.layers.labels import class_axis, class_numbers
+from netspec.schema.netspec_pb2 import LayerParameter
+
+
+@layer("Accuracy", bottoms=2, tops=(1, 2))
+class Accuracy(Layer):
+    """The share of items whose label's score is reached by fewer than `top_k` others; a second top has it a class.
+
+    Ties count against: constant scores give 0. Items with `ignore_label` do not count; nothing to count gives 0.
+    Where any score is NaN so is the result: Caffe would report 1, and a diverged net would look perfect.
+    """
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        accuracy = param.accuracy_param
+        self.axis = class_axis(accuracy.axis, bottoms, "accuracy_param", "axis")
+        self.classes = bottoms[0][self.axis]
+        self.top_k = int(accuracy.top_k)
+        if not 1 <= self.top_k <= self.classes:
+            raise LayerError(
+                f"top_k must be from 1 to the {self.classes} classes, not {self.top_k}", "accuracy_param", "top_k"
+            )
+        self.ignore_label: int | None = accuracy.ignore_label if accuracy.HasField("ignore_label") else None
+        self.per_class = len(param.top) > 1
+
+    @torch.no_grad()
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        numbers = class_numbers(labels, scores, self.axis)
+        counted = torch.ones_like(numbers) if self.ignore_label is None else (numbers != self.ignore_label).long()
+        numbers = numbers * counted  # An ignored label may be no class at all: class 0 stands in, and counts 0.
+        own = scores.gather(self.axis, numbers.unsqueeze(self.axis))
+        others = (scores >= own).sum(self.axis) - 1
+        correct = (others < self.top_k) * counted
+        blank = torch.where(scores.isnan().any(), torch.nan, 0.0)
+        share = correct.sum() / counted.sum().clamp(min=1) + blank
+        return (share, self._by_class(numbers, correct, counted) + blank) if self.per_class else share
+
+    def _by_class(self, numbers: Tensor, correct: Tensor, counted: Tensor) -> Tensor:
+        """The share for each class, 0 for a class without items."""
+        none = torch.zeros(self.classes, dtype=torch.int64, device=numbers.device)
+        hits, items = (none.scatter_add(0, numbers.flatten(), count.flatten()) for count in (correct, counted))
+        return hits / items.clamp(min=1)

@@ -1,0 +1,101 @@
+"""Layers that work on each value by itself, and Softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from netspec.layers.axis import canonical_axis, check_axes
+from netspec.layers.base import Layer, LayerError, Shape, layer
+from netspec.schema.netspec_pb2 import FillerParameter, LayerParameter
+
+
+@layer("ReLU")
+class ReLU(Layer):
+    """y = max(x, 0) + negative_slope min(x, 0)."""
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        self.negative_slope = param.relu_param.negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, self.negative_slope) if self.negative_slope else F.relu(x)
+
+
+@layer("PReLU")
+class PReLU(Layer):
+    """y = max(x, 0) + a min(x, 0) with a learned slope a (He et al. 2015), 0.25 without a filler.
+
+    Slope blob (C,), or a scalar with `channel_shared`.
+    """
+
+    slope: Tensor
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        prelu = param.prelu_param
+        check_axes("PReLU", bottoms[0], 2)
+        filler = prelu.filler if prelu.HasField("filler") else FillerParameter(type="constant", value=0.25)
+        self.add_blob("slope", () if prelu.channel_shared else (bottoms[0][1],), filler)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.prelu(x, self.slope)
+
+
+@layer("ELU")
+class ELU(Layer):
+    """y = x above 0, else alpha (exp(x) - 1) (Clevert et al. 2016)."""
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        self.alpha = param.elu_param.alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.elu(x, self.alpha)
+
+
+@layer("Sigmoid")
+class Sigmoid(Layer):
+    """y = 1 / (1 + exp(-x))."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x)
+
+
+@layer("TanH")
+class TanH(Layer):
+    """y = tanh(x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x)
+
+
+@layer("Dropout")
+class Dropout(Layer):
+    """In training each value is 0 with probability dropout_ratio, else x / (1 - dropout_ratio); in testing y = x."""
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        self.ratio = param.dropout_param.dropout_ratio
+        if not 0 <= self.ratio < 1:
+            raise LayerError(
+                f"dropout_ratio must be at least 0 and below 1, not {self.ratio:g}", "dropout_param", "dropout_ratio"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.ratio, self.training)
+
+
+@layer("Softmax")
+class Softmax(Layer):
+    """y = exp(x) / sum exp(x) along `axis`."""
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        self.axis = canonical_axis(param.softmax_param.axis, bottoms[0], "softmax_param", "axis")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmax(x, self.axis)

@@ -1,0 +1,97 @@
+"""Normalisation: LRN by neighbours, BatchNorm by the batch's statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from netspec.layers.axis import check_axes
+from netspec.layers.base import Layer, LayerError, Shape, layer
+from netspec.schema.netspec_pb2 import FillerParameter, LayerParameter, LRNParameter
+
+
+@layer("LRN")
+class LRN(Layer):
+    """y = x (k + alpha / n sum x^2)^-beta over n neighbouring channels (Krizhevsky et al. 2012), zeros outside.
+
+    ACROSS_CHANNELS is PyTorch's LocalResponseNorm. WITHIN_CHANNEL sums over n x n neighbours in the plane and divides
+    by n^2, also at the border; it ignores `k` and uses 1. `alpha` is 1 by default, not 1e-4.
+    """
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        lrn = param.lrn_param
+        check_axes("LRN", bottoms[0], 4, 4)
+        if lrn.local_size % 2 == 0:
+            raise LayerError(f"local_size must be odd, not {lrn.local_size}", "lrn_param", "local_size")
+        self.local_size, self.alpha, self.beta, self.k = int(lrn.local_size), lrn.alpha, lrn.beta, lrn.k
+        self.within = lrn.norm_region == LRNParameter.WITHIN_CHANNEL
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (self._scale_within(x) if self.within else self._scale_across(x)).pow(-self.beta)
+
+    def _scale_across(self, x: Tensor) -> Tensor:
+        """k + alpha / n sum x^2, as a 1x1 convolution with a banded matrix: several times faster than pooling."""
+        channels, reach = x.shape[1], self.local_size // 2
+        band = x.new_full((channels, channels), self.alpha / self.local_size).triu(-reach).tril(reach)
+        return F.conv2d(x * x, band[:, :, None, None], x.new_full((channels,), self.k))
+
+    def _scale_within(self, x: Tensor) -> Tensor:
+        reach = self.local_size // 2
+        return 1 + self.alpha * F.avg_pool2d(x * x, self.local_size, 1, reach)
+
+
+@layer("BatchNorm")
+class BatchNorm(Layer):
+    """y = (x - mean) / sqrt(var + eps) a channel, with no affine part: that is Scale's (Ioffe and Szegedy 2015).
+
+    State blobs: sums of means and of variances, both (C,), and their weight c (1,). Testing divides the sums by c;
+    c = 0 makes mean and variance 0. Each training forward takes the batch's own statistics, multiplies the three blobs
+    by `moving_average_fraction` and adds the mean, the unbiased variance and 1; PyTorch's momentum would be 1 / c.
+    `use_global_stats` takes the sums in training too, and leaves them as they are.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    factor: Tensor
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        norm = param.batch_norm_param
+        check_axes("BatchNorm", bottoms[0], 1)
+        self.use_global_stats: bool | None = norm.use_global_stats if norm.HasField("use_global_stats") else None
+        self.fraction, self.eps = norm.moving_average_fraction, norm.eps
+        # Files of three `param` blocks are common and always meant 0.
+        if len(param.param) != 3 and any(spec.lr_mult for spec in param.param):
+            raise LayerError("the statistics are not learned: lr_mult must be 0", "param", "lr_mult")
+        channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
+        for name, count in (("mean", channels), ("variance", channels), ("factor", 1)):
+            self.add_blob(name, (count,), FillerParameter(), learnable=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() == 1:
+            return self._normalize(x[:, None])[:, 0]
+        return self._normalize(x)
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        use_global_stats = not self.training if self.use_global_stats is None else self.use_global_stats
+        if use_global_stats:
+            inverse = torch.where(self.factor == 0, 0, 1 / self.factor)
+            return F.batch_norm(x, self.mean * inverse, self.variance * inverse, eps=self.eps)
+        if x.numel() == x.shape[1]:  # One value a channel is its own mean; PyTorch refuses to take its variance.
+            self._update(x.detach().flatten(), torch.zeros_like(self.variance))
+            return x * 0
+        # With momentum 1, PyTorch leaves the batch's mean and unbiased variance in the running statistics.
+        mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
+        y = F.batch_norm(x, mean, variance, training=True, momentum=1.0, eps=self.eps)
+        self._update(mean, variance)
+        return y
+
+    @torch.no_grad()
+    def _update(self, mean: Tensor, variance: Tensor) -> None:
+        for blob, new in ((self.mean, mean), (self.variance, variance)):
+            blob.mul_(self.fraction).add_(new)
+        self.factor.mul_(self.fraction).add_(1)

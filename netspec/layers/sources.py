@@ -1,0 +1,75 @@
+"""What feeds a net: the interface of a batch source, and the table in which every data layer type is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from netspec.layers.base import Shape
+from netspec.schema.netspec_pb2 import LayerParameter
+
+
+class Source(Protocol):
+    """The batches of one data layer. What it hands out depends only on the seed and the position."""
+
+    shapes: list[Shape]
+    """The shape of each top, the batch included."""
+    epoch_size: int
+    """How many records the set has."""
+    wait_seconds: float
+    """How long `next` has waited for batches so far."""
+
+    @property
+    def position(self) -> int:
+        """How many records were handed out; setting it goes on from there."""
+
+    @position.setter
+    def position(self, records: int) -> None: ...
+
+    def reseed(self, seed: int) -> None:
+        """Go on from the same position with the draws of another seed."""
+
+    def next(self) -> tuple[Tensor, ...]:
+        """The next batch on the device, one float32 tensor a top."""
+
+    def once(self) -> Iterator[tuple[Tensor, ...]]:
+        """Every record exactly once in the order of the set, the last batch short; the position stays as it is."""
+
+    def check_labels(self, classes: int, ignore: int | None, layer: str) -> None:
+        """Refuse labels outside 0..classes-1 other than `ignore`; `layer` is the name of the layer they go into."""
+
+    def close(self) -> None:
+        """Stop what runs in the background."""
+
+
+class SourceType(Protocol):
+    """How a source is built; `find` gives the place of a file that the text names. LayerError on a wrong message."""
+
+    def __call__(
+        self,
+        param: LayerParameter,
+        phase: int,
+        *,
+        seed: int = 0,
+        device: torch.device = ...,
+        find: Callable[[str], Path] = Path,
+    ) -> Source: ...
+
+
+SOURCE_TYPES: dict[str, SourceType] = {}
+
+_Built = TypeVar("_Built", bound=SourceType)
+
+
+def source(name: str) -> Callable[[_Built], _Built]:
+    """Register a class as the data layer type `name`."""
+
+    def register(cls: _Built) -> _Built:
+        SOURCE_TYPES[name] = cls
+        return cls
+
+    return register

@@ -1,0 +1,26 @@
+"""What the tests of layers share: a layer from its text, on the CPU."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from google.protobuf import text_format
+
+from netspec.layers import LAYER_TYPES, Layer
+from netspec.schema.netspec_pb2 import LayerParameter
+
+Build = Callable[..., Layer]
+
+
+@pytest.fixture(scope="session")
+def build() -> Build:
+    """A function from a layer's text and its bottoms' shapes to the layer; its blobs are 0."""
+
+    def build_layer(text: str, *bottoms: tuple[int, ...], phase: str = "TEST") -> Layer:
+        param = text_format.Parse(text, LayerParameter())
+        layer = LAYER_TYPES[param.type].build(param, bottoms).train(phase == "TRAIN").to_empty(device="cpu")
+        for blob in layer.blobs():
+            torch.nn.init.zeros_(blob)
+        return layer
+
+    return build_layer
