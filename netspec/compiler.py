@@ -1,0 +1,167 @@
+"""Builds the layers of a graph from their messages and finds every blob's shape by running them on meta tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from google.protobuf.message import Message
+from torch import Tensor, fx, nn
+
+from netspec.graph import Graph, Node
+from netspec.layers import LAYER_TYPES, Layer, LayerError
+from netspec.layers.base import Count, Shape
+from netspec.layers.sources import SOURCE_TYPES, Source
+from netspec.schema.netspec_pb2 import TRAIN
+from netspec.spec import SpecError
+
+_RESERVED = fx.GraphModule(nn.Module(), fx.Graph())
+"""Has every attribute that a layer's key must not hide."""
+
+
+@dataclass(frozen=True)
+class BuiltLayer:
+    """A layer of the net: its place in the text, the key under which fx calls it, and its module."""
+
+    node: Node
+    key: str
+    module: Layer
+
+
+@dataclass
+class Compiled:
+    """A graph with its layers built: their blobs still on the meta device, their shapes known."""
+
+    graph: Graph
+    root: nn.Module = field(default_factory=nn.Module)
+    layers: list[BuiltLayer] = field(default_factory=list)
+    sources: list[tuple[Node, Source]] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    loss_weights: dict[str, float] = field(default_factory=dict)
+
+
+def compile_graph(graph: Graph, given: dict[str, Shape], device: torch.device, seed: int) -> Compiled:
+    """Build every layer in order. `given` are shapes of inputs that stand in for the text's or the data's own."""
+    compiled = Compiled(graph)
+    for node in graph.nodes:
+        try:
+            if node.param.type == "Input" or node.param.type in SOURCE_TYPES:
+                shapes = _open_input(compiled, node, given, device, seed)
+            else:
+                shapes = _build_layer(compiled, node)
+        except LayerError as error:
+            raise layer_error(graph, node, error.reason, *error.field) from None
+        compiled.shapes.update(zip(node.tops, shapes, strict=True))
+    for name in set(given) - set(compiled.inputs):
+        raise ValueError(f'shapes names "{name}", which is no input of this net ({", ".join(compiled.inputs)})')
+    return compiled
+
+
+def layer_error(graph: Graph, node: Node, reason: str, *names: str) -> SpecError:
+    """A SpecError about a layer, at a field inside it or at the layer itself."""
+    where = [part for name in names for part in (name, 0)]
+    return graph.document.error(f'layer "{node.name}": {reason}', *node.where, *where)
+
+
+def field_holding(message: Message, value: object) -> tuple[str, ...]:
+    """The path of the first field of a message that holds a value."""
+    for descriptor, content in message.ListFields():
+        if content == value:
+            return (descriptor.name,)
+        if isinstance(content, Message) and (inner := field_holding(content, value)):
+            return (descriptor.name, *inner)
+    return ()
+
+
+def _open_input(
+    compiled: Compiled, node: Node, given: dict[str, Shape], device: torch.device, seed: int
+) -> Iterable[Shape]:
+    """The shapes of a layer that reads no blob: as given by the caller, by the text, or by its data."""
+    compiled.inputs += node.tops
+    if set(node.tops) <= set(given):
+        return [given[top] for top in node.tops]
+    if node.param.type in SOURCE_TYPES:
+        shapes = _open_source(compiled, node, device, seed)
+    else:
+        shapes = [tuple(shape.dim) for shape in node.param.input_param.shape]
+        shapes *= len(node.tops) if len(shapes) == 1 else 1
+        if len(shapes) != len(node.tops):
+            raise LayerError(f"{len(shapes)} shapes for {len(node.tops)} tops", "input_param", "shape")
+    return [given.get(top, shape) for top, shape in zip(node.tops, shapes, strict=True)]
+
+
+def _open_source(compiled: Compiled, node: Node, device: torch.device, seed: int) -> list[Shape]:
+    """Open the data behind a data layer and keep it for the net to draw from."""
+    document = compiled.graph.document
+
+    def find(name: str) -> Path:
+        if not document.find(name).exists():
+            places = " nor ".join(str(place) for place in document.places(name)[:2])
+            raise LayerError(f'"{name}" is not there (neither {places})', *field_holding(node.param, name))
+        return document.find(name)
+
+    source = SOURCE_TYPES[node.param.type](node.param, node.param.phase, seed=seed, device=device, find=find)
+    compiled.sources.append((node, source))
+    _check_count(node, "top", len(node.tops), len(source.shapes))
+    return list(source.shapes)
+
+
+def _build_layer(compiled: Compiled, node: Node) -> list[Shape]:
+    """Build a layer and run it on meta tensors: what comes out are its tops' shapes."""
+    layer_type = LAYER_TYPES.get(node.param.type)
+    if layer_type is None:
+        reason = f'there is no layer type "{node.param.type[:60]}"' if node.param.type else "the layer has no type"
+        known = [*LAYER_TYPES, *SOURCE_TYPES, "Input"]
+        raise compiled.graph.document.error(reason, *node.where, "type", wrong=node.param.type, known=known)
+    _check_count(node, "bottom", len(node.bottoms), layer_type.bottoms)
+    _check_count(node, "top", len(node.tops), layer_type.tops)
+    bottoms = [compiled.shapes[name] for name in node.bottoms]
+    try:
+        module = layer_type.build(node.param, bottoms).train(node.param.phase == TRAIN)
+        with torch.no_grad():
+            result = module(*[torch.empty(shape, device="meta") for shape in bottoms])
+    except LayerError:
+        raise
+    except (RuntimeError, ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
+        shapes = ", ".join(map(str, bottoms))
+        raise LayerError(f"{node.param.type} cannot take bottoms of shape {shapes}: {first_line(error)}") from None
+    _set_loss_weights(compiled, node, module)
+    key = _free_key(compiled.root, node.name)
+    compiled.root.add_module(key, module)
+    compiled.layers.append(BuiltLayer(node, key, module))
+    return [tuple(top.shape) for top in ([result] if isinstance(result, Tensor) else result or ())]
+
+
+def _free_key(root: nn.Module, name: str) -> str:
+    """A layer's name as fx can call it: no dots, no attribute of a module hidden, no name twice."""
+    key = name.replace(".", "_") or "layer"
+    while hasattr(_RESERVED, key) or hasattr(root, key):
+        key += "_"
+    return key
+
+
+def _set_loss_weights(compiled: Compiled, node: Node, module: Layer) -> None:
+    """Caffe's rule: a loss counts with 1 unless told; told, every top has its weight."""
+    weights = list(node.param.loss_weight)
+    if not weights and module.is_loss:
+        if len(node.tops) > 1:
+            raise LayerError(f"a loss with {len(node.tops)} tops needs one loss_weight for each", "top")
+        weights = [1.0] * len(node.tops)
+    if weights and len(weights) != len(node.tops):
+        raise LayerError(f"{len(weights)} loss_weight for {len(node.tops)} tops", "loss_weight")
+    compiled.loss_weights.update({top: weight for top, weight in zip(node.tops, weights, strict=False) if weight})
+
+
+def _check_count(node: Node, what: str, count: int, allowed: Count) -> None:
+    least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
+    if count < least or (most is not None and count > most):
+        wanted = str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
+        raise LayerError(f"{node.param.type} takes {wanted} {what}{'' if wanted == '1' else 's'}, not {count}", what)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what torch says, at most 120 characters of it."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

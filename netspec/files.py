@@ -1,0 +1,53 @@
+"""Files that are whole or absent: written beside their place, synced, then renamed into it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from netspec.errors import SnapshotError
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a crash at any moment leaves the old one or the new one; SnapshotError where it fails."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise SnapshotError(_why_unwritten(path, len(content), error)) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in the folder last through a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _why_unwritten(path: Path, size: int, error: OSError) -> str:
+    reason = f"{path}: cannot be written: {error.strerror}"
+    try:
+        return f"{reason} ({size:,} bytes needed, {shutil.disk_usage(path.parent).free:,} free)"
+    except OSError:
+        return reason
+
+
+def read_whole(path: Path) -> bytes:
+    """The bytes of a file; SnapshotError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise SnapshotError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise SnapshotError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,0 +1,209 @@
+"""`Net`: a net file in one phase, compiled and ready to run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from netspec.compiler import compile_graph
+from netspec.errors import SnapshotError
+from netspec.graph import Node, build, net_state
+from netspec.layers import Layer
+from netspec.layers.base import Shape
+from netspec.layers.sources import Source
+from netspec.params import Param, allocate, misfit
+from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState
+from netspec.spec import Document, document_of
+from netspec.weights import read_weights, write_weights
+from netspec.wiring import Wired, wire
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What `Net.load` did, by layer name: copied; in the net only; in the file only."""
+
+    copied: list[str]
+    absent: list[str]
+    left_over: list[str]
+
+
+class Net(nn.Module):
+    """A net file in one phase, ready to run.
+
+    `net` is a path, a message, or a `Document`; `phase`, `stages` and `level` (or a whole `state`) choose its layers.
+    `shapes` gives tops of Input and data layers a shape in place of their own; a data layer whose tops are all given
+    is not opened. `weights` names a file to start from; with `strict` a blob of another shape there is an error,
+    otherwise it stays as its filler made it. `share` is a net whose layers lend their blobs to those of the same
+    name, as the train net does to a test net. `seed` is that of the data layers; fillers and dropout use torch's.
+
+    Raises SpecError where the text is wrong, DataError where its data is, SnapshotError where the weights are.
+    """
+
+    def __init__(
+        self,
+        net: str | Path | NetParameter | Document[NetParameter],
+        phase: str | int = "TEST",
+        *,
+        weights: str | Path | None = None,
+        stages: Iterable[str] = (),
+        level: int = 0,
+        state: NetState | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        strict: bool = True,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        share: Net | None = None,
+    ) -> None:
+        super().__init__()
+        self.graph = build(document_of(net, NetParameter), state or net_state(phase, level, stages))
+        self.device = torch.device(device)
+        given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
+        self._compiled = compile_graph(self.graph, given, self.device, seed)
+        self.params: list[Param] = allocate(self._compiled, self.device, share.layer_params if share else {})
+        self.layer_modules = self._compiled.root
+        self.train(self.graph.state.phase == TRAIN)
+        self._wired_by_blobs: dict[tuple[str, ...], Wired] = {}
+        if weights is not None:
+            self.load(weights, strict)
+
+    @property
+    def blob_shapes(self) -> dict[str, Shape]:
+        """The shape of every blob by name, in the order of the layers that first make them."""
+        return self._compiled.shapes
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of every top that counts toward the loss."""
+        return self._compiled.loss_weights
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The layers by name, in order (of one name, the first); data and Input layers are not among them."""
+        found: dict[str, Layer] = {}
+        for layer in self._compiled.layers:
+            found.setdefault(layer.node.name, layer.module)
+        return found
+
+    @property
+    def layer_params(self) -> dict[str, list[Tensor]]:
+        """The live blobs of every layer that has some, in Caffe's order and shapes, states included."""
+        return {name: layer.blobs() for name, layer in self.layers.items() if layer.blob_names}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What a call returns by default: the blobs that nobody reads, sorted, then losses that somebody reads."""
+        return (*self.graph.outputs, *(name for name in self.loss_weights if name not in self.graph.outputs))
+
+    @property
+    def sources(self) -> list[tuple[Node, Source]]:
+        """The data layers that this net opened, with their batch sources."""
+        return self._compiled.sources
+
+    @property
+    def code(self) -> str:
+        """The compiled forward pass as Python, one line a layer."""
+        return re.sub(r";  .* = None$", "", self._wired(self.outputs).module.code, flags=re.MULTILINE).strip()
+
+    def forward(self, *, blobs: Iterable[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
+        """Run the net. `inputs` are blobs by name; those not given come as the next batch of the net's data layers.
+
+        Returns the blobs asked for, by default `outputs`. Raises ValueError for an input that is missing or misshapen.
+        """
+        wired = self._wired(self.outputs if blobs is None else tuple(blobs))
+        for name, tensor in inputs.items():
+            self._check_input(name, tensor)
+        if missing := [name for name in wired.inputs if name not in inputs]:
+            inputs |= self._next_batches(missing, inputs)
+        result: dict[str, Tensor] = wired.module(*[inputs[name] for name in wired.inputs])
+        return result
+
+    def loss(self, out: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum of the losses in a call's result, a scalar; a top with several numbers is summed first."""
+        terms = [out[name].sum() * weight for name, weight in self.loss_weights.items()]
+        return sum(terms[1:], terms[0]) if terms else torch.zeros((), device=self.device)
+
+    def load(self, path: str | Path, strict: bool = True, whole: bool = False) -> LoadReport:
+        """Copy blobs from a weights file into the layers of the same name.
+
+        SnapshotError, with nothing copied, where no layer is found, where a blob has another shape (with `strict`
+        false such a layer is left as it is), or, with `whole`, where a layer of the net is not in the file.
+        """
+        stored, own = read_weights(path), self.layer_params
+        problems = {name: misfit(name, own[name], stored[name]) for name in own if name in stored}
+        copied = [name for name, problem in problems.items() if not problem]
+        report = LoadReport(copied, [n for n in own if n not in copied], [n for n in stored if n not in own])
+        if own and not problems:
+            raise SnapshotError(f"{path}: no layer of this net is in it (it has {_some(stored)}; the net {_some(own)})")
+        if strict and any(problems.values()):
+            raise SnapshotError(f"{path}: {next(filter(None, problems.values()))}")
+        if whole and report.absent:
+            raise SnapshotError(f"{path}: weights of another net: they lack {_some(report.absent)}")
+        with torch.no_grad():
+            for name in copied:
+                for blob, array in zip(own[name], stored[name], strict=True):
+                    blob.copy_(torch.from_numpy(array).reshape(blob.shape))
+        return report
+
+    def save(self, path: str | Path) -> bytes:
+        """Write the weights (.caffemodel or .safetensors), whole or not at all; return the file's SHA-256."""
+        blobs = {name: [blob.detach().cpu().numpy() for blob in blobs] for name, blobs in self.layer_params.items()}
+        return write_weights(path, self.graph.name, [node.param for node in self.graph.nodes], blobs)
+
+    def check_labels(self) -> None:
+        """Hold the labels in the data against the classes of the layers that read them; DataError if one is outside."""
+        for layer in self._compiled.layers:
+            classes = getattr(layer.module, "classes", None)
+            for node, source in self.sources if classes is not None else ():
+                if layer.node.bottoms[1] in node.tops[1:]:
+                    source.check_labels(classes, _ignored_label(layer.node), layer.node.name)
+
+    def close(self) -> None:
+        """End the background work of the data layers."""
+        for _, source in self.sources:
+            source.close()
+
+    def _wired(self, blobs: tuple[str, ...]) -> Wired:
+        if blobs not in self._wired_by_blobs:
+            for name in blobs:
+                if name not in self.blob_shapes:
+                    raise ValueError(f'there is no blob "{name}" in this net; it has {_some(self.blob_shapes)}')
+            self._wired_by_blobs[blobs] = wire(self._compiled, blobs)
+        return self._wired_by_blobs[blobs]
+
+    def _check_input(self, name: str, tensor: Tensor) -> None:
+        if name not in self._compiled.inputs:
+            raise ValueError(f'"{name}" is no input of this net; its inputs are {_some(self._compiled.inputs)}')
+        wanted = self.blob_shapes[name]
+        if tuple(tensor.shape[1:]) != wanted[1:]:
+            raise ValueError(f'"{name}" has shape {tuple(tensor.shape)}; the net was compiled for {wanted}')
+
+    def _next_batches(self, missing: list[str], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The next batch of every data layer with a missing top; the tops of one layer belong together."""
+        taken: dict[str, Tensor] = {}
+        for node, source in self.sources:
+            if set(missing) & set(node.tops):
+                if set(given) & set(node.tops):
+                    raise ValueError(f"give all of {', '.join(node.tops)}, or none of them")
+                taken.update(zip(node.tops, source.next(), strict=True))
+        if lacking := sorted(set(missing) - set(taken)):
+            raise ValueError(f"missing input: {', '.join(lacking)}")
+        return taken
+
+
+def _ignored_label(node: Node) -> int | None:
+    """The class number that a loss or accuracy leaves out, if its message names one."""
+    for param in (node.param.loss_param, node.param.accuracy_param):
+        if param.HasField("ignore_label"):
+            return int(param.ignore_label)
+    return None
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few of some names, for a message."""
+    names = list(names)
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
