@@ -1,0 +1,119 @@
+"""Datum, Caffe's record of one image: making one, and the pixels of one."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torchvision.io import ImageReadMode, decode_jpeg
+
+from netspec.data.errors import DataError
+from netspec.schema.netspec_pb2 import Datum
+
+Pixels = NDArray[Any]  # uint8, or float32 from a Datum with float_data
+
+FORMATS = ("JPEG", "PNG", "BMP")
+PIXEL_LIMIT = 1 << 25
+
+_PLAIN_JPEG = (0xC0, 0xC1, 0xC2)  # the frames of baseline, extended and progressive files
+_READ_MODES = {None: ImageReadMode.UNCHANGED, True: ImageReadMode.RGB, False: ImageReadMode.GRAY}
+_GREY_MODES = ("1", "L")
+_COLOUR_MODES = ("RGB", "P", "CMYK", "YCbCr")
+_ALPHA_MODES = ("RGBA", "LA", "PA")
+
+
+def raw_datum(image: Pixels, label: int) -> Datum:
+    """A Datum that holds the pixels of a uint8 image (C, H, W), BGR where it has colour."""
+    channels, height, width = image.shape
+    return Datum(channels=channels, height=height, width=width, data=image.tobytes(), label=label)
+
+
+def encoded_datum(data: bytes, label: int) -> Datum:
+    """A Datum that holds an image file's bytes."""
+    return Datum(data=data, label=label, encoded=True)
+
+
+def decode(datum: Datum, colour: bool | None = None) -> Pixels:
+    """The pixels (C, H, W) of a Datum, BGR as in Caffe: uint8, or float32 where they are stored as `float_data`.
+
+    An encoded image becomes BGR or grey as `colour` says; None leaves it as it is stored. Raises DataError.
+    """
+    if datum.encoded:
+        fast = _decode_plain_jpeg(datum.data, colour)
+        return _decode_image(datum.data, colour) if fast is None else fast
+    shape = (datum.channels, datum.height, datum.width)
+    if min(shape) < 1:
+        raise DataError(f"the dimensions {_text(shape)} are not positive")
+    stored: Pixels
+    if datum.data or not datum.float_data:
+        stored, unit = np.frombuffer(datum.data, np.uint8), "bytes"
+    else:
+        stored, unit = np.array(datum.float_data, np.float32), "numbers"
+    if stored.size != np.prod(shape, dtype=object):
+        raise DataError(f"data has {stored.size} {unit}, {_text(shape)} needs {np.prod(shape, dtype=object)}")
+    return stored.reshape(shape)
+
+
+def _decode_plain_jpeg(data: bytes, colour: bool | None) -> Pixels | None:
+    """The pixels of a grey or three-channel JPEG, three times as fast as Pillow's; None leaves it to Pillow."""
+    components, size = _jpeg_frame(data)
+    if components not in (1, 3) or not 0 < size <= PIXEL_LIMIT:
+        return None
+    try:
+        decoded = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), _READ_MODES[colour])
+    except RuntimeError:
+        return None
+    pixels: Pixels = decoded.numpy()
+    return pixels[::-1]
+
+
+def _jpeg_frame(data: bytes) -> tuple[int, int]:
+    """How many components and pixels the header of a plain JPEG claims; zeros where it has none."""
+    at = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] in _PLAIN_JPEG:
+            height, width = data[at + 5 : at + 7], data[at + 7 : at + 9]
+            return data[at + 9], int.from_bytes(height, "big") * int.from_bytes(width, "big")
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 0, 0
+
+
+def _decode_image(data: bytes, colour: bool | None) -> Pixels:
+    kind = "an image (JPEG, PNG or BMP)"
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            kind = str(image.format)
+            # The header alone is read so far: a small file may claim a size that fills the memory.
+            if image.width * image.height > PIXEL_LIMIT:
+                raise DataError(f"{image.width}x{image.height} pixels are more than the limit of {PIXEL_LIMIT}")
+            if _has_colour(image, colour):
+                converted, order, channels = image.convert("RGB"), "BGR", 3
+            else:
+                image.draft("L", image.size)  # Caffe's grey of a JPEG is its stored luma
+                converted, order, channels = image.convert("L"), "L", 1
+            pixels = np.frombuffer(converted.tobytes("raw", order), np.uint8)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow raises errors of many kinds on damaged data
+        cause = "not one of these" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"cannot decode {kind}: {cause}") from None
+    planes: Pixels = pixels.reshape(converted.height, converted.width, channels).transpose(2, 0, 1)
+    return planes
+
+
+def _has_colour(image: Image.Image, colour: bool | None) -> bool:
+    if image.mode in _GREY_MODES or image.mode in _COLOUR_MODES:
+        return image.mode in _COLOUR_MODES if colour is None else colour
+    if image.mode not in _ALPHA_MODES:
+        raise DataError(f"a {image.format} with pixels of kind {image.mode} is not 8 bits a channel")
+    if colour is None:
+        raise DataError(f"a {image.format} with an alpha channel; force_color or force_gray drops it")
+    return colour
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

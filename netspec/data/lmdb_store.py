@@ -1,0 +1,167 @@
+"""LMDB databases of Datums, as Caffe's Data layer reads them: opened with care, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import lmdb
+from google.protobuf.message import DecodeError
+
+from netspec.data.errors import DataError
+from netspec.schema.netspec_pb2 import Datum
+
+_FIRST_MAP_SIZE = 1 << 24
+_RECORDS_A_COMMIT = 1000
+
+# The lmdb binding refuses to open a file twice in one process; a train net and a test net may read the same one.
+_open_environments: WeakValueDictionary[Path, lmdb.Environment] = WeakValueDictionary()
+
+
+class LmdbStore:
+    """A read-only LMDB of Datums, in key order: a folder with a data.mdb, or the file itself.
+
+    May be read from any thread. Raises DataError where the store is missing, is no LMDB, is empty or is cut short.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = _data_file(path)
+        self._environment = _open(self._file, path)
+        self._count = int(self._environment.stat()["entries"])
+        if not self._count:
+            raise DataError(f"{path}: the LMDB holds no records")
+
+    def __len__(self) -> int:
+        return self._count
+
+    @cached_property
+    def keys(self) -> list[bytes]:
+        """Every record's key, in order."""
+        with self._environment.begin() as transaction:
+            return list(transaction.cursor().iternext(keys=True, values=False))
+
+    def read(self, index: int) -> Datum:
+        """The Datum of the record `index`."""
+        with self._environment.begin() as transaction:
+            value = bytes(transaction.get(self.keys[index], b""))
+        try:
+            return Datum.FromString(value)
+        except DecodeError:
+            raise DataError(f"{self.where(index)} is no Datum ({len(value)} bytes)") from None
+
+    def where(self, index: int) -> str:
+        """How messages name a record: path, index and key."""
+        return f"{self.path}: record {index} (key '{self.keys[index].decode(errors='replace')}')"
+
+    def identity(self) -> str:
+        """A text that changes when the store does."""
+        status = self._file.stat()
+        return f"{self._file.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+
+def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> None:
+    """Write keys, in ascending order, and values as an LMDB folder that appears at `path` only once it is whole.
+
+    Raises DataError where `path` exists, a key is out of order, or the disk is full.
+    """
+    if path.exists():
+        raise DataError(f"{path} already exists; remove it or write elsewhere")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with _naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _fill(temporary, path, iter(records))
+        with _naming(path):
+            temporary.rename(path)
+            sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _data_file(path: Path) -> Path:
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    file = path / "data.mdb" if path.is_dir() else path
+    if not file.exists():
+        if (path / "CURRENT").exists():
+            raise DataError(
+                f"{path} is a LevelDB, which is not read here; copy its records to an LMDB (in Caffe: "
+                "caffe.io and plyvel, or convert_imageset -backend lmdb)"
+            )
+        raise DataError(f"{path} holds no data.mdb, so it is no LMDB")
+    if not file.stat().st_size:
+        raise DataError(f"{file} is empty (0 bytes)")
+    return file
+
+
+def _open(file: Path, path: Path) -> lmdb.Environment:
+    resolved = file.resolve()
+    environment = _open_environments.get(resolved)
+    if environment is None:
+        try:
+            environment = lmdb.open(str(file), subdir=False, readonly=True, lock=False, readahead=True)
+        except lmdb.Error as error:
+            raise DataError(f"{path}: cannot be opened as an LMDB: {error}") from None
+        _open_environments[resolved] = environment
+    _refuse_cut(environment, file)
+    return environment
+
+
+def _refuse_cut(environment: lmdb.Environment, file: Path) -> None:
+    """A page that the file no longer has would end the process with SIGBUS when it is read."""
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    size = file.stat().st_size
+    if size < needed:
+        raise DataError(f"{file} is cut short: {size} bytes of {needed}; copy or make it again")
+
+
+def _fill(folder: Path, path: Path, records: Iterator[tuple[bytes, bytes]]) -> None:
+    with _naming(path):
+        environment = lmdb.open(str(folder), map_size=_FIRST_MAP_SIZE, sync=False, lock=False)
+    with closing(environment):
+        while batch := list(islice(records, _RECORDS_A_COMMIT)):
+            with _naming(path):
+                while not _commit(environment, batch):
+                    environment.set_mapsize(2 * environment.info()["map_size"])
+        with _naming(path):
+            environment.sync(True)
+            sync_folder(folder)
+
+
+def _commit(environment: lmdb.Environment, batch: list[tuple[bytes, bytes]]) -> bool:
+    """Write a batch; False where the map is too small for it."""
+    try:
+        with environment.begin(write=True) as transaction:
+            for key, value in batch:
+                if not transaction.put(key, value, append=True):
+                    raise DataError(f"key {key!r} does not follow the one before it in ascending order")
+    except lmdb.MapFullError:
+        return False
+    return True
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what the system reports into one message with the path and the room that is left."""
+    try:
+        yield
+    except (lmdb.Error, OSError) as error:
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        free = shutil.disk_usage(folder).free
+        raise DataError(f"{path}: cannot be written: {error} ({free} bytes are free there)") from None

@@ -1,0 +1,71 @@
+"""The mean image and its file, mean.binaryproto: one BlobProto."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from netspec.data.datum import Pixels
+from netspec.data.errors import DataError
+from netspec.schema.netspec_pb2 import BlobProto
+
+Mean = NDArray[np.float32]
+
+
+class MeanImage:
+    """The mean of uint8 images (C, H, W), summed in integers so that their order does not matter."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum: NDArray[np.int64] | None = None
+
+    def add(self, image: Pixels) -> None:
+        """Count one image in; DataError where its size is not that of the others."""
+        if self._sum is None:
+            self._sum = np.zeros(image.shape, np.int64)
+        if self._sum.shape != image.shape:
+            raise DataError(f"an image of {image.shape} has no place in a mean of {self._sum.shape}")
+        self._sum += image
+        self.count += 1
+
+    def value(self) -> Mean:
+        """The mean so far, (C, H, W)."""
+        if self._sum is None:
+            raise DataError("the mean of no images")
+        return (self._sum / self.count).astype(np.float32)
+
+
+def compute_mean(images: Iterable[Pixels]) -> Mean:
+    """The mean of uint8 images of one size (C, H, W)."""
+    mean = MeanImage()
+    for image in images:
+        mean.add(image)
+    return mean.value()
+
+
+def write_mean(path: Path, mean: Mean) -> None:
+    """Write a mean (C, H, W) with the four old dimensions, which every Caffe reads."""
+    channels, height, width = mean.shape
+    proto = BlobProto(num=1, channels=channels, height=height, width=width, data=mean.ravel())
+    path.write_bytes(proto.SerializeToString())
+
+
+def read_mean(path: Path) -> Mean:
+    """The mean (C, H, W) of a file with old or new dimensions; DataError where it is not one."""
+    try:
+        proto = BlobProto.FromString(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: the mean file cannot be read: {error.strerror}") from None
+    except DecodeError:
+        raise DataError(f"{path} is no mean file: it does not parse as a BlobProto") from None
+    shape = tuple(proto.shape.dim) or (proto.num, proto.channels, proto.height, proto.width)
+    values = np.array(proto.data or proto.double_data, np.float32)
+    if len(shape) == 4 and shape[0] == 1:
+        shape = shape[1:]
+    if len(shape) != 3 or min(shape) < 1 or values.size != np.prod(shape, dtype=object):
+        raise DataError(f"{path} is no mean file: {values.size} numbers in the shape {shape}")
+    return values.reshape(shape)
