@@ -1,0 +1,41 @@
+"""Runs a test net over its data and takes the mean of its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from netspec.net import Net
+
+
+@torch.no_grad()
+def evaluate(net: Net, iterations: int | None = None) -> dict[str, list[float]]:
+    """The mean of every output, flattened, by name.
+
+    With `iterations`, over that many batches from where the data layer stands, as in Caffe; without, over every
+    record exactly once, each batch weighing by its records. ValueError where the net has no data layer to run over.
+    """
+    sums: dict[str, Tensor] = {}
+    total = 0
+    for count, out in _batches(net, iterations):
+        total += count
+        for name, top in out.items():
+            # In double precision: a mean over 10,000 single-precision sums would lose digits that users compare.
+            value = top.detach().double().flatten() * count
+            sums[name] = sums[name] + value if name in sums else value
+    return {name: (value / max(total, 1)).tolist() for name, value in sums.items()}
+
+
+def _batches(net: Net, iterations: int | None) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """The weight and the outputs of every batch."""
+    if iterations is not None:
+        for _ in range(iterations):
+            yield 1, net()
+        return
+    if len(net.sources) != 1:
+        raise ValueError(f"a whole pass needs one data layer; this net has {len(net.sources)}")
+    node, source = net.sources[0]
+    for tensors in source.once():
+        yield len(tensors[0]), net(**dict(zip(node.tops, tensors, strict=True)))

@@ -1,0 +1,62 @@
+"""What a solver text must hold before a run can start."""
+
+from __future__ import annotations
+
+from netspec.schema.netspec_pb2 import SolverParameter
+from netspec.solver.rates import NEEDS, POLICIES
+from netspec.solver.updates import UPDATES
+from netspec.spec import Document
+
+_AT_LEAST = {
+    "base_lr": 0, "max_iter": 0, "display": 0, "average_loss": 1, "iter_size": 1, "test_interval": 0, "snapshot": 0,
+    "momentum": 0, "weight_decay": 0, "snapshot_keep": 0,
+}  # fmt: skip
+
+
+def check_solver(document: Document[SolverParameter]) -> None:
+    """SpecError at the first field that is missing, unknown, or out of its range."""
+    solver = document.message
+    for name in ("base_lr", "lr_policy", "max_iter"):
+        if not solver.HasField(name):  # type: ignore[arg-type]
+            raise document.error(f"{name} must be given")
+    if solver.type not in UPDATES:
+        raise document.error(f'there is no solver type "{solver.type}"', "type", wrong=solver.type, known=UPDATES)
+    if solver.HasField("solver_type"):
+        raise document.error('"solver_type" is the older form; write type and the name as a string', "solver_type")
+    if solver.regularization_type not in ("L1", "L2"):
+        raise document.error("regularization_type is L1 or L2", "regularization_type")
+    for name, least in _AT_LEAST.items():
+        if getattr(solver, name) < least:
+            raise document.error(f"{name} must be at least {least}, not {getattr(solver, name):g}", name)
+    if solver.momentum >= 1:
+        raise document.error(f"momentum must be below 1, not {solver.momentum:g}", "momentum")
+    _check_policy(document)
+    _check_nets(document)
+
+
+def _check_policy(document: Document[SolverParameter]) -> None:
+    solver = document.message
+    policy = solver.lr_policy
+    if policy not in POLICIES:
+        raise document.error(f'there is no lr_policy "{policy}"', "lr_policy", wrong=policy, known=POLICIES)
+    for name in NEEDS.get(policy, ()):
+        value = getattr(solver, name)
+        if not value and (name in ("stepsize", "stepvalue", "max_iter") or not solver.HasField(name)):  # type: ignore[arg-type]
+            raise document.error(f'lr_policy "{policy}" needs {name}', "lr_policy")
+    if policy == "multistep" and list(solver.stepvalue) != sorted(solver.stepvalue):
+        raise document.error("the stepvalues must rise", "stepvalue")
+
+
+def _check_nets(document: Document[SolverParameter]) -> None:
+    solver = document.message
+    train = [name for name in ("net", "net_param", "train_net", "train_net_param") if solver.HasField(name)]  # type: ignore[arg-type]
+    if len(train) != 1:
+        reason = "give one of net, net_param, train_net, train_net_param"
+        raise document.error(f"{reason}, not {' and '.join(train)}" if train else reason, *train[1:2])
+    tests = len(solver.test_net) + len(solver.test_net_param)
+    if train[0].startswith("net"):
+        tests = max(tests, 1)
+    if tests and solver.test_interval and solver.test_iter and len(solver.test_iter) < tests:
+        raise document.error(f"{len(solver.test_iter)} test_iter for {tests} test nets", "test_iter")
+    if solver.test_state and len(solver.test_state) != max(len(solver.test_iter), tests):
+        raise document.error(f"{len(solver.test_state)} test_state for {tests} test nets", "test_state")

@@ -1,0 +1,129 @@
+"""What reaches a run from outside while it is on: signals, and edits of the solver file."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from netspec.log import logger
+from netspec.schema.netspec_pb2 import Move, SolverParameter
+from netspec.solver.check import check_solver
+from netspec.spec import Document, SpecError, read
+
+EDITABLE = ("base_lr", "max_iter", "display", "snapshot", "test_interval")
+"""The fields of a solver file that may be edited during a run."""
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Signals:
+    """What the signals so far ask for. Each is acted on once the iteration under way is finished; SIGINT, SIGTERM and
+    SIGUSR1 ask for a snapshot and the end, SIGHUP for a snapshot; a second SIGINT ends the process at once."""
+
+    def __init__(self) -> None:
+        self.stop: signal.Signals | None = None
+        self._snapshot = False
+
+    def take_snapshot_request(self) -> bool:
+        """Whether a snapshot was asked for since the last call."""
+        asked, self._snapshot = self._snapshot, False
+        return asked
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Catch the signals inside the block; elsewhere than in the main thread Python cannot, and nothing is done."""
+        previous: dict[signal.Signals, Any] = {}
+        try:
+            for number in (*_STOPPING, signal.SIGHUP):
+                previous[number] = signal.signal(number, self._on_signal)
+        except ValueError:
+            logger.warning("not in the main thread: signals are not caught")
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._snapshot = True
+        elif self.stop is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
+            self.stop = signal.Signals(number)
+
+
+class LiveEdits:
+    """The solver file as a control: an edit of an editable field during the run moves the run's own value.
+
+    `param` is the run's solver, which is changed; `moves` is every change made by hand, for the snapshots.
+    """
+
+    def __init__(self, document: Document[SolverParameter], param: SolverParameter) -> None:
+        self.param = param
+        self.moves: list[Move] = []
+        self.started_as = SolverParameter()
+        self.started_as.CopyFrom(param)
+        self._path = Path(document.path)
+        self._last = document.message
+        self._stamp = self._read_stamp()
+
+    def _read_stamp(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return (status.st_mtime_ns, status.st_size)
+
+    def take(self, iteration: int) -> None:
+        """Put into effect what was edited since the last call. A text that is wrong is reported and changes nothing;
+        a field that a run cannot change is named and left."""
+        stamp = self._read_stamp()
+        if stamp is None or stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            document = read(self._path, SolverParameter)
+            check_solver(document)
+        except SpecError as error:
+            logger.error("the solver file was edited, and is ignored until it is right:\n%s", error)
+            return
+        before, self._last = self._last, document.message
+        for name in changed_fields(before, document.message):
+            if name in EDITABLE:
+                self._move(name, getattr(document.message, name), iteration)
+            else:
+                logger.warning("%s: %s cannot change during a run; the edit is ignored", self._path, name)
+
+    def _move(self, name: str, value: float, iteration: int) -> None:
+        logger.info("Iteration %d, %s = %g by hand (was %g)", iteration, name, value, getattr(self.param, name))
+        setattr(self.param, name, value)
+        self.moves.append(Move(iter=iteration, field=name, value=repr(value)))
+
+    def restore(self, moves: Sequence[Move], started_as: SolverParameter, iteration: int) -> None:
+        """Take up the moves of a snapshot. They stay in force where the file has the value that the run was started
+        with, or the moved one; another value there is an edit made since, and wins."""
+        self.moves[:] = moves
+        last = {move.field: move.value for move in moves}
+        for name in changed_fields(started_as, self.param):
+            if name not in last:
+                logger.info("%s differs from that of the snapshot", name)
+        for name, text in last.items():
+            original, now = getattr(started_as, name), getattr(self.param, name)
+            moved = type(original)(float(text))
+            if now in (original, moved):
+                setattr(self.param, name, moved)
+                logger.info("Iteration %d, %s = %g, as moved by hand before the snapshot", iteration, name, moved)
+            else:
+                self._move(name, now, iteration)
+            setattr(self.started_as, name, original)
+
+
+def changed_fields(before: SolverParameter, after: SolverParameter) -> list[str]:
+    """The names of the fields in which two solvers differ."""
+    names = SolverParameter.DESCRIPTOR.fields_by_name
+    return [name for name in names if getattr(before, name) != getattr(after, name)]

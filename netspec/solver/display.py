@@ -1,0 +1,84 @@
+"""What a run shows: Caffe's log lines, and on a terminal a progress bar with images/s and the time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+from tqdm import tqdm
+
+from netspec.log import logger
+
+
+class Display:
+    """Writes the lines of a run. Losses stay on the device until a line is due, so that no iteration waits for one."""
+
+    def __init__(self, window: int, images_per_iteration: int) -> None:
+        self._losses: deque[Tensor | float] = deque(maxlen=window)
+        self._images = images_per_iteration
+        self._since = (0, time.perf_counter())
+        self._bar: tqdm[None] | None = None
+
+    @property
+    def shown_losses(self) -> list[float]:
+        """The window of losses that a display line averages."""
+        return [float(loss) for loss in self._losses]
+
+    def restore(self, losses: Iterable[float]) -> None:
+        """Take up the window of a snapshot."""
+        self._losses.clear()
+        self._losses.extend(losses)
+
+    def start(self, iteration: int, last: int) -> None:
+        """Begin or go on at an iteration, of a run that ends at `last`."""
+        self._since = (iteration, time.perf_counter())
+        self.close()
+        if sys.stderr.isatty():
+            self._bar = tqdm(initial=iteration, total=last, unit="iter", dynamic_ncols=True, leave=False, smoothing=0.1)
+
+    def add(self, loss: Tensor) -> None:
+        """Take the loss of one iteration and move the bar."""
+        self._losses.append(loss)
+        if self._bar is not None:
+            self._bar.update()
+            rate = self._bar.format_dict["rate"]
+            if rate:
+                self._bar.set_postfix_str(f"{rate * self._images:,.0f} images/s", refresh=False)
+
+    def smoothed_loss(self) -> float:
+        """The mean of the window."""
+        losses = self.shown_losses
+        return sum(losses) / len(losses)
+
+    def iteration(
+        self, iteration: int, rate: float, outputs: Mapping[str, Tensor], weights: Mapping[str, float]
+    ) -> None:
+        """The lines of one displayed iteration: speed and loss, the train net's outputs, the rate."""
+        begun, since = self._since
+        count, seconds = iteration - begun, time.perf_counter() - since
+        self._since = (iteration, time.perf_counter())
+        speed = f"{count / seconds:.6g} iter/s, {seconds:.6g}s/{count} iters" if count else "0 iter/s, 0s/0 iters"
+        logger.info("Iteration %d (%s), loss = %.6g", iteration, speed, self.smoothed_loss())
+        values = {name: tensor.detach().flatten().tolist() for name, tensor in outputs.items()}
+        log_outputs("Train", values, weights)
+        logger.info("Iteration %d, lr = %.6g", iteration, rate)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def log_outputs(kind: str, outputs: Mapping[str, list[float]], weights: Mapping[str, float]) -> None:
+    """``Test net output #0: accuracy = 0.42``: one line for every number of every output."""
+    number = 0
+    for name, values in outputs.items():
+        for value in values:
+            weight = weights.get(name, 0.0)
+            share = f" (* {weight:g} = {weight * value:.6g} loss)" if weight else ""
+            logger.info("    %s net output #%d: %s = %.6g%s", kind, number, name, value, share)
+            number += 1

@@ -1,0 +1,73 @@
+"""The nets of a solver: which texts they come from, in which states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from netspec.net import Net
+from netspec.schema.netspec_pb2 import TEST, TRAIN, NetParameter, NetState, SolverParameter
+from netspec.solver.overrides import Overrides
+from netspec.spec import Document, read
+
+
+def build_train_net(
+    document: Document[SolverParameter], solver: SolverParameter, overrides: Overrides, device: torch.device, seed: int
+) -> Net:
+    """The train net, from whichever of the four fields the solver gives."""
+    field = next(name for name in ("net", "net_param", "train_net", "train_net_param") if solver.HasField(name))
+    source = overrides.applied_to_net(_net_document(document, solver, field))
+    return Net(source, state=_state(source, TRAIN, solver.train_state), device=device, seed=seed)
+
+
+def build_test_nets(
+    document: Document[SolverParameter], solver: SolverParameter, overrides: Overrides, train_net: Net, seed: int
+) -> list[Net]:
+    """The test nets in Caffe's order: test_net_param, test_net, then one of `net` for every test_iter that is left.
+    They share the train net's blobs. Without a test_interval there are none."""
+    if not solver.test_interval:
+        return []
+    nets = []
+    for index, source in enumerate(_test_documents(document, solver)):
+        source = overrides.applied_to_net(source)
+        own_state = solver.test_state[index] if solver.test_state else NetState()
+        state = _state(source, TEST, own_state)
+        nets.append(Net(source, state=state, device=train_net.device, seed=seed, share=train_net))
+    return nets
+
+
+def _test_documents(document: Document[SolverParameter], solver: SolverParameter) -> Iterator[Document[NetParameter]]:
+    count = 0
+    for field in ("test_net_param", "test_net"):
+        for index in range(len(getattr(solver, field))):
+            count += 1
+            yield _net_document(document, solver, field, index)
+    field = "net_param" if solver.HasField("net_param") else "net"
+    if solver.HasField(field):  # type: ignore[arg-type]
+        for _ in range(max(len(solver.test_iter), 1 if count == 0 else 0) - count):
+            yield _net_document(document, solver, field)
+
+
+def _net_document(
+    document: Document[SolverParameter], solver: SolverParameter, field: str, index: int | None = None
+) -> Document[NetParameter]:
+    """The net that a field of the solver names or holds; SpecError at that field where there is no such file."""
+    value = getattr(solver, field) if index is None else getattr(solver, field)[index]
+    where = (field, index or 0)
+    if isinstance(value, NetParameter):
+        return document.part(value, *where)
+    path = document.find(value)
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else None
+        known = [str(path.with_name(other.name)) for other in folder.iterdir()] if folder else []
+        raise document.error(f'there is no net file "{value}"', *where, wrong=value, known=known)
+    return read(path, NetParameter)
+
+
+def _state(source: Document[NetParameter], phase: int, own: NetState) -> NetState:
+    """Caffe's precedence: the phase of the solver, then the net's own state, then the solver's for this net."""
+    state = NetState(phase=phase)
+    state.MergeFrom(source.message.state)
+    state.MergeFrom(own)
+    return state

@@ -1,0 +1,53 @@
+"""Settings from the command line (``KEY=VALUE``) put over the texts of the solver and its nets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netspec.graph import PHASES
+from netspec.schema.netspec_pb2 import LayerParameter, NetParameter, SolverParameter
+from netspec.spec import Document, SpecError, nearest, set_field
+
+
+class Overrides:
+    """Each setting is a field of the solver (``max_iter=100``) or of a layer, by its name
+    (``fc8.inner_product_param.num_output=10``), perhaps of one phase (``data@TRAIN.data_param.batch_size=50``)."""
+
+    def __init__(self, settings: Iterable[str]) -> None:
+        self._for_solver: list[str] = []
+        self._for_layers: list[tuple[str, str, str]] = []
+        for setting in settings:
+            first, dot, rest = setting.partition(".")
+            if not dot or "=" in first or first in SolverParameter.DESCRIPTOR.fields_by_name:
+                self._for_solver.append(setting)
+            else:
+                layer, _, phase = first.partition("@")
+                if phase and phase not in PHASES:
+                    raise SpecError(f'phase "{phase}" is neither TRAIN nor TEST', "--set", setting)
+                self._for_layers.append((layer, phase, rest))
+
+    def applied_to_solver(self, solver: SolverParameter) -> SolverParameter:
+        """A copy of a solver with the settings in it; SpecError where one is no field or has a wrong value."""
+        changed = SolverParameter()
+        changed.CopyFrom(solver)
+        for setting in self._for_solver:
+            set_field(changed, setting)
+        return changed
+
+    def applied_to_net(self, document: Document[NetParameter]) -> Document[NetParameter]:
+        """A copy of a net's document with the settings in its layers; SpecError where a layer is not there."""
+        changed = NetParameter()
+        changed.CopyFrom(document.message)
+        for layer, phase, setting in self._for_layers:
+            matching = [param for param in changed.layer if param.name == layer and _is_of(param, phase)]
+            if not matching:
+                hint = nearest(layer, [param.name for param in changed.layer])
+                raise SpecError(f'the net has no layer "{layer}" to set', "--set", setting, hint=hint)
+            for param in matching:
+                set_field(param, setting)
+        return Document(changed, document.text, document.path, document.prefix)
+
+
+def _is_of(param: LayerParameter, phase: str) -> bool:
+    """Whether a layer's rules let it into a phase; any layer is of no phase in particular."""
+    return not phase or not param.include or any(rule.phase == PHASES[phase] for rule in param.include)

@@ -1,0 +1,247 @@
+"""`Solver`: the loop of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from netspec.errors import SnapshotError
+from netspec.evaluate import evaluate
+from netspec.log import logger
+from netspec.net import Net
+from netspec.schema.netspec_pb2 import DataPosition, RunState, SolverParameter, SolverState
+from netspec.solver import snapshot as snapshots
+from netspec.solver.check import check_solver
+from netspec.solver.control import LiveEdits, Signals
+from netspec.solver.display import Display, log_outputs
+from netspec.solver.nets import build_test_nets, build_train_net
+from netspec.solver.overrides import Overrides
+from netspec.solver.rates import learning_rate, stage
+from netspec.solver.updates import UPDATES, Update
+from netspec.spec import Document, document_of, parse_solver, to_text
+
+
+class Solver:
+    """A training run, from its solver file.
+
+    `solver` is a path, a message or a `Document`. `device` overrides solver_mode. `settings` are ``KEY=VALUE`` texts
+    that override fields of the solver (``max_iter=100``) or of layers (``data@TRAIN.data_param.batch_size=50``);
+    keywords do the same for fields of the solver. Raises SpecError, DataError, SnapshotError.
+    """
+
+    def __init__(
+        self,
+        solver: str | Path | SolverParameter | Document[SolverParameter],
+        *,
+        device: str | torch.device | None = None,
+        settings: Iterable[str] = (),
+        **fields: Any,
+    ) -> None:
+        self.document = document_of(solver, SolverParameter)
+        overrides = Overrides([*settings, *(f"{name}={value}" for name, value in fields.items())])
+        self.param = overrides.applied_to_solver(self.document.message)
+        check_solver(Document(self.param, self.document.text, self.document.path))
+        self.device = choose_device(self.param, device)
+        self.seed = self.param.random_seed if self.param.random_seed >= 0 else torch.seed() % 2**31
+        torch.manual_seed(self.seed)
+        self.iter = 0
+        self.net: Net = build_train_net(self.document, self.param, overrides, self.device, self.seed)
+        self.test_nets: list[Net] = build_test_nets(self.document, self.param, overrides, self.net, self.seed)
+        for net in (self.net, *self.test_nets):
+            net.check_labels()
+        for path in self.param.weights:
+            self.net.load(self.document.find(path))
+        self.update: Update = UPDATES[self.param.type](self.net.params)
+        self.signals = Signals()
+        self._edits = LiveEdits(self.document, self.param)
+        self._display = Display(self.param.average_loss, self._images_per_iteration())
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    def solve(self) -> bool:
+        """Run to max_iter as Caffe does, or until a signal; whether the run is finished. Either way it is saved."""
+        logger.info("Solving %s", self.net.graph.name)
+        logger.info("Learning Rate Policy: %s", self.param.lr_policy)
+        try:
+            with self.signals.caught():
+                self._display.start(self.iter, self.param.max_iter)
+                while self.iter < self.param.max_iter and not self.signals.stop:
+                    self._iterate()
+                if self.param.snapshot_after_train and not self._is_due(self.param.snapshot):
+                    self._snapshot_or_warn(final=True)
+                if self.signals.stop:
+                    logger.info("Optimization stopped early.")
+                    return False
+                if self._is_due(self.param.display):
+                    with torch.no_grad():
+                        logger.info("Iteration %d, loss = %.6g", self.iter, float(self.net.loss(self.net())))
+                if self._is_due(self.param.test_interval):
+                    self.test()
+                logger.info("Optimization Done.")
+                return True
+        finally:
+            self.close()
+
+    def step(self, iterations: int) -> None:
+        """Run some iterations, whatever max_iter says; a signal that asks to stop ends them early."""
+        last = self.iter + iterations
+        self._display.start(self.iter, last)
+        while self.iter < last and not self.signals.stop:
+            self._iterate()
+        self._display.close()
+
+    def _iterate(self) -> None:
+        """One iteration in Caffe's order: test if due, forward and backward, update, snapshot if due."""
+        self._edits.take(self.iter)
+        if self._is_due(self.param.test_interval) and (self.iter > 0 or self.param.test_initialization):
+            self.test()
+        out = self._forward_backward()
+        rate = learning_rate(self.param, self.iter)
+        if self._is_due(self.param.display):
+            self._display.iteration(self.iter, rate, out, self.net.loss_weights)
+        self.update.apply(self.param, rate)
+        self.iter += 1
+        if self._is_due(self.param.snapshot) or self.signals.take_snapshot_request():
+            self._snapshot_or_warn()
+
+    def _forward_backward(self) -> dict[str, Tensor]:
+        """One iteration's passes: gradients are summed, the loss is their mean; returns the last outputs."""
+        for weight in self.update.weights:
+            weight.grad = None
+        total: Tensor | float = 0.0
+        for _ in range(self.param.iter_size):
+            out = self.net()
+            loss = self.net.loss(out)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total = total + loss.detach()
+        assert isinstance(total, Tensor)
+        self._display.add(total / self.param.iter_size)
+        return out
+
+    def test(self) -> list[dict[str, list[float]]]:
+        """Run every test net and log the means of its outputs; a test net without test_iter sees every record once."""
+        results = []
+        for index, net in enumerate(self.test_nets):
+            logger.info("Iteration %d, Testing net (#%d)", self.iter, index)
+            iterations = self.param.test_iter[index] if index < len(self.param.test_iter) else None
+            results.append(evaluate(net, iterations))
+            if self.param.test_compute_loss:
+                loss = sum(weight * sum(results[-1][name]) for name, weight in net.loss_weights.items())
+                logger.info("Test loss: %.6g", loss)
+            log_outputs("Test", results[-1], net.loss_weights)
+        return results
+
+    def _is_due(self, interval: int) -> bool:
+        return interval > 0 and self.iter % interval == 0
+
+    def close(self) -> None:
+        """End the background work of the nets."""
+        self._display.close()
+        for net in (self.net, *self.test_nets):
+            net.close()
+
+    def _images_per_iteration(self) -> int:
+        first = next(iter(self.net.blob_shapes.values()), ())
+        return (first[0] if first else 1) * self.param.iter_size
+
+    # --- snapshots ----------------------------------------------------------------------------------------------
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the snapshots start with; without snapshot_prefix, or where that is a folder, the solver
+        file's own name."""
+        prefix = self.param.snapshot_prefix or str(Path(self.document.path).with_suffix(""))
+        return str(Path(prefix) / Path(self.document.path).stem) if Path(prefix).is_dir() else prefix
+
+    def snapshot(self) -> Path:
+        """Write a snapshot of this iteration and return its .solverstate; SnapshotError where that fails."""
+        weights = Path(f"{self.prefix}_iter_{self.iter}.caffemodel")
+        state = weights.with_suffix(".solverstate")
+        logger.info("Snapshotting to binary proto file %s", weights)
+        digest = self.net.save(weights)
+        logger.info("Snapshotting solver state to binary proto file %s", state)
+        solver_state = SolverState(iter=self.iter, learned_net=str(weights), current_step=stage(self.param, self.iter))
+        snapshots.write_state(state, self._run_state(digest), solver_state, self.update.history)
+        snapshots.prune(self.prefix, self.param.snapshot_keep)
+        return state
+
+    def _snapshot_or_warn(self, final: bool = False) -> None:
+        """A snapshot that fails does not end the run: the one before is whole, and the next is tried when it is due."""
+        try:
+            self.snapshot()
+        except SnapshotError as error:
+            if final:
+                raise
+            logger.error("%s; the run goes on, the next snapshot is tried when it is due", error)
+
+    def _run_state(self, digest: bytes) -> RunState:
+        return RunState(
+            solver=to_text(self._edits.started_as),
+            net=to_text(self.net.graph.document.message),
+            seed=self.seed,
+            random=snapshots.random_states(self.device),
+            position=[
+                DataPosition(net=n, layer=layer, position=source.position) for n, layer, source in self._sources()
+            ],
+            shown_loss=self._display.shown_losses,
+            move=self._edits.moves,
+            environment=snapshots.environment(self.device),
+            weights_sha256=digest,
+        )
+
+    def _sources(self) -> list[tuple[str, str, Any]]:
+        """Every data layer of the run, with the names under which its position is stored."""
+        nets = [("train", self.net), *((f"test {index}", net) for index, net in enumerate(self.test_nets))]
+        return [(name, node.name, source) for name, net in nets for node, source in net.sources]
+
+    def resume(self, path: str | Path | None = None) -> Path:
+        """Restore a snapshot, or without a path the newest one of this run's prefix that is whole; return it."""
+        if path is None:
+            return snapshots.newest_valid(self.prefix, self.restore)
+        self.restore(path)
+        return Path(path)
+
+    def restore(self, path: str | Path) -> None:
+        """Go on from a snapshot (either file of its pair), ours to the bit, Caffe's with weights, history and
+        iteration. SnapshotError where it is missing, damaged, or of another net; the solver is then as it was."""
+        path = snapshots.state_of_pair(Path(path))
+        state = snapshots.read_state(path)
+        weights = snapshots.weights_of(path, state)
+        snapshots.check_history(path, state, self.update.history)
+        self.net.load(weights, whole=True)
+        snapshots.copy_history(state, self.update.history)
+        self.iter = state.iter
+        logger.info("Resuming from %s at iteration %d", path, self.iter)
+        if state.HasField("run"):
+            self._restore_run(state.run)
+
+    def _restore_run(self, run: RunState) -> None:
+        """Take up what Caffe does not store: seed, data positions, moves by hand, shown losses, random states."""
+        self.seed = run.seed
+        positions = {(stored.net, stored.layer): stored.position for stored in run.position}
+        for net, layer, source in self._sources():
+            source.reseed(run.seed)
+            source.position = positions.get((net, layer), 0)
+        self._edits.restore(run.move, parse_solver(run.solver), self.iter)
+        self._display.restore(run.shown_loss)
+        for before, now in zip(run.environment, snapshots.environment(self.device), strict=False):
+            if before != now:
+                logger.warning("the snapshot was made with %s, this is %s: bits may differ", before, now)
+        snapshots.set_random_states(run.random, self.device)
+
+
+def choose_device(solver: SolverParameter, device: str | torch.device | None) -> torch.device:
+    """The device asked for, by the caller or by solver_mode; without a GPU, the CPU, and one line saying so."""
+    if device is not None:
+        return torch.device(device)
+    if solver.solver_mode == SolverParameter.CPU:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        if solver.HasField("solver_mode"):
+            logger.warning("solver_mode is GPU, but there is none here: running on the CPU")
+        return torch.device("cpu")
+    return torch.device("cuda", solver.device_id)
