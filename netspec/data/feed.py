@@ -57,7 +57,7 @@ class Feed:
         self.wait_seconds = 0.0
         self._position = 0
         self._running: Tops | None = None
-        self._stop: Callable[[], object] = bool
+        self._stop: Callable[[], object] | None = None
 
     @property
     def position(self) -> int:
@@ -110,8 +110,9 @@ class Feed:
 
     def close(self) -> None:
         """Stop the thread; `next` starts it again."""
-        self._stop()
-        self._stop, self._running = bool, None
+        if self._stop is not None:
+            self._stop()
+        self._stop = self._running = None
 
     def _drawn_from(self, seed: int) -> Batches:
         param, records = self._param, self._records

@@ -15,13 +15,14 @@ import lmdb
 from google.protobuf.message import DecodeError
 
 from netspec.data.errors import DataError
+from netspec.files import sync_folder
 from netspec.schema.netspec_pb2 import Datum
 
 _FIRST_MAP_SIZE = 1 << 24
 _RECORDS_A_COMMIT = 1000
 
 # The lmdb binding refuses to open a file twice in one process; a train net and a test net may read the same one.
-_open_environments: WeakValueDictionary[Path, lmdb.Environment] = WeakValueDictionary()
+_open_environments: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()
 
 
 class LmdbStore:
@@ -32,8 +33,10 @@ class LmdbStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = _data_file(path)
-        self._environment = _open(self._file, path)
+        file = _data_file(path)
+        self.identity = _identity(file)
+        """A text that changes when the store does."""
+        self._environment = _open(file, path, self.identity)
         self._count = int(self._environment.stat()["entries"])
         if not self._count:
             raise DataError(f"{path}: the LMDB holds no records")
@@ -60,11 +63,6 @@ class LmdbStore:
         """How messages name a record: path, index and key."""
         return f"{self.path}: record {index} (key '{self.keys[index].decode(errors='replace')}')"
 
-    def identity(self) -> str:
-        """A text that changes when the store does."""
-        status = self._file.stat()
-        return f"{self._file.resolve()} {status.st_size} {status.st_mtime_ns}"
-
 
 def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> None:
     """Write keys, in ascending order, and values as an LMDB folder that appears at `path` only once it is whole.
@@ -85,15 +83,6 @@ def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _data_file(path: Path) -> Path:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
@@ -110,15 +99,19 @@ def _data_file(path: Path) -> Path:
     return file
 
 
-def _open(file: Path, path: Path) -> lmdb.Environment:
-    resolved = file.resolve()
-    environment = _open_environments.get(resolved)
+def _identity(file: Path) -> str:
+    status = file.stat()
+    return f"{file.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+
+def _open(file: Path, path: Path, identity: str) -> lmdb.Environment:
+    environment = _open_environments.get(identity)
     if environment is None:
         try:
             environment = lmdb.open(str(file), subdir=False, readonly=True, lock=False, readahead=True)
         except lmdb.Error as error:
             raise DataError(f"{path}: cannot be opened as an LMDB: {error}") from None
-        _open_environments[resolved] = environment
+        _open_environments[identity] = environment
     _refuse_cut(environment, file)
     return environment
 

@@ -95,7 +95,7 @@ class Records:
         return self._find_or_write()
 
     def _find_or_write(self) -> Set | None:
-        key = f"{self.store.identity()} colour={self._colour}"
+        key = f"{self.store.identity} colour={self._colour}"
         path = cache_file(f"{self.store.path.resolve()} {self._colour}")
         if (found := open_set(path, key)) is not None:
             return found

@@ -66,6 +66,7 @@ def make(out: Path, sources: Sequence[Path] = (), classes: int | None = None, fo
     try:
         making.mkdir()
         summary = _write(making, _read(sources or [download(making)]), classes)
+        (out / PARTS[-1]).unlink(missing_ok=True)  # while parts are replaced the set is not complete
         for part in PARTS:
             _move(making / part, out / part)
     finally:
@@ -104,7 +105,7 @@ def _sort(files: _Files, parts: tuple[str, ...], data: bytes) -> None:
     """Put one file of the standard layout where it belongs; others (boxes, unlabelled test images) are passed over."""
     match parts[-4:]:
         case [*_, ("wnids.txt" | "words.txt" | "val_annotations.txt") as name]:
-            files.lists[name] = data.decode().splitlines()
+            files.lists[name] = data.decode(errors="replace").splitlines()
         case ["train", wnid, "images", name]:
             files.train.setdefault(wnid, {})[name] = data
         case [*_, "val", "images", name]:

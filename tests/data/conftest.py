@@ -1,0 +1,70 @@
+"""Stores and images that the tests of the data package share."""
+
+import io
+import resource
+import signal
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from netspec.data import datum
+from netspec.data.lmdb_store import write_lmdb
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    """Keep decoded sets out of the user's cache folder."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("NETSPEC_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def pixels():
+    """Random uint8 images, (N, C, H, W)."""
+    return lambda count, *shape, seed=0: np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+@pytest.fixture
+def encode():
+    """The bytes of an image (C, H, W), BGR or grey, as a file of a format."""
+
+    def encode(image, form="PNG", **options):
+        file = io.BytesIO()
+        picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image[::-1].transpose(1, 2, 0)))
+        picture.save(file, form, **options)
+        return file.getvalue()
+
+    return encode
+
+
+@pytest.fixture
+def store_of(tmp_path):
+    """Write Datums, or images labelled 0, 1, 2..., as an LMDB and return its path."""
+
+    def store_of(records, name="set"):
+        data = [r if isinstance(r, datum.Datum) else datum.raw_datum(r, label) for label, r in enumerate(records)]
+        write_lmdb(tmp_path / name, ((b"%08d" % i, d.SerializeToString()) for i, d in enumerate(data)))
+        return tmp_path / name
+
+    return store_of
+
+
+@pytest.fixture
+def file_limit():
+    """Let no file grow beyond some bytes: what a full disk does to a writer."""
+
+    @contextmanager
+    def file_limit(size):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+
+    return file_limit

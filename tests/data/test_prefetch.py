@@ -1,0 +1,57 @@
+"""Items prepared ahead by a thread."""
+
+import threading
+from itertools import count
+
+import pytest
+
+from netspec.data.prefetch import Prefetch
+
+
+def test_items_come_in_order_and_end():
+    """What a finite iterator gives comes out in order, and its end is seen every time."""
+    prefetch = Prefetch(iter(range(10)), 3)
+    assert list(prefetch) == list(range(10))
+    assert list(prefetch) == []
+
+
+def test_stays_as_far_ahead_as_asked():
+    """No more than `depth` items are made that nobody took."""
+    made, full = [], threading.Event()
+
+    def items():
+        for i in count():
+            made.append(i)
+            if len(made) == 4:
+                full.set()
+            yield i
+
+    prefetch = Prefetch(items(), 3)
+    assert next(prefetch) == 0
+    assert full.wait(10)
+    prefetch.close()
+    assert made == [0, 1, 2, 3]
+
+
+def test_an_error_in_the_thread_comes_out_every_time():
+    """The items before an error come out first; the error is raised again at each later call."""
+
+    def items():
+        yield 1
+        raise ValueError("broken")
+
+    prefetch = Prefetch(items(), 4)
+    assert next(prefetch) == 1
+    for _ in range(2):
+        with pytest.raises(ValueError, match="broken"):
+            next(prefetch)
+
+
+def test_closing_ends_the_thread():
+    """After close the thread is gone, also when it was waiting for room, and closing twice does no harm."""
+    before = threading.active_count()
+    prefetch = Prefetch(count(), 2)
+    next(prefetch)
+    prefetch.close()
+    prefetch.close()
+    assert threading.active_count() == before
