@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +82,7 @@ def _open_input(
     compiled: Compiled, node: Node, given: dict[str, Shape], device: torch.device, seed: int
 ) -> Iterable[Shape]:
     """The shapes of a layer that reads no blob: as given by the caller, by the text, or by its data."""
+    _check_count(node, "bottom", len(node.bottoms), 0)
     compiled.inputs += node.tops
     if set(node.tops) <= set(given):
         return [given[top] for top in node.tops]
@@ -90,6 +93,8 @@ def _open_input(
         shapes *= len(node.tops) if len(shapes) == 1 else 1
         if len(shapes) != len(node.tops):
             raise LayerError(f"{len(shapes)} shapes for {len(node.tops)} tops", "input_param", "shape")
+        if any(size < 0 for shape in shapes for size in shape):
+            raise LayerError("a shape has a negative size", "input_param", "shape")
     return [given.get(top, shape) for top, shape in zip(node.tops, shapes, strict=True)]
 
 
@@ -118,6 +123,9 @@ def _build_layer(compiled: Compiled, node: Node) -> list[Shape]:
         raise compiled.graph.document.error(reason, *node.where, "type", wrong=node.param.type, known=known)
     _check_count(node, "bottom", len(node.bottoms), layer_type.bottoms)
     _check_count(node, "top", len(node.tops), layer_type.tops)
+    if len(node.param.propagate_down) not in (0, len(node.bottoms)):
+        reason = f"{len(node.param.propagate_down)} propagate_down for {len(node.bottoms)} bottoms"
+        raise LayerError(reason, "propagate_down")
     bottoms = [compiled.shapes[name] for name in node.bottoms]
     try:
         module = layer_type.build(node.param, bottoms).train(node.param.phase == TRAIN)
@@ -136,10 +144,12 @@ def _build_layer(compiled: Compiled, node: Node) -> list[Shape]:
 
 
 def _free_key(root: nn.Module, name: str) -> str:
-    """A layer's name as fx can call it: no dots, no attribute of a module hidden, no name twice."""
-    key = name.replace(".", "_") or "layer"
-    while hasattr(_RESERVED, key) or hasattr(root, key):
-        key += "_"
+    """A layer's name as fx can call it: nothing that Python reads, no attribute of a module hidden, no name twice."""
+    key = re.sub(r"[^\w/ -]", "_", name) or "layer"
+    if hasattr(_RESERVED, key) or keyword.iskeyword(key):
+        key += "_layer"
+    while hasattr(root, key):
+        key = f"{key}_{len(root._modules)}"
     return key
 
 

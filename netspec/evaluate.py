@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -11,15 +11,20 @@ from netspec.net import Net
 
 
 @torch.no_grad()
-def evaluate(net: Net, iterations: int | None = None) -> dict[str, list[float]]:
+def evaluate(
+    net: Net, iterations: int | None = None, stop: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
     """The mean of every output, flattened, by name.
 
     With `iterations`, over that many batches from where the data layer stands, as in Caffe; without, over every
-    record exactly once, each batch weighing by its records. ValueError where the net has no data layer to run over.
+    record exactly once, each batch weighing by its records. Ends early once `stop` says so. SpecError where the net
+    has no one data layer to run over.
     """
     sums: dict[str, Tensor] = {}
     total = 0
     for count, out in _batches(net, iterations):
+        if stop():
+            break
         total += count
         for name, top in out.items():
             # In double precision: a mean over 10,000 single-precision sums would lose digits that users compare.
@@ -35,7 +40,8 @@ def _batches(net: Net, iterations: int | None) -> Iterator[tuple[int, dict[str, 
             yield 1, net()
         return
     if len(net.sources) != 1:
-        raise ValueError(f"a whole pass needs one data layer; this net has {len(net.sources)}")
+        reason = f"a pass over every record needs one data layer, this net has {len(net.sources)}"
+        raise net.graph.document.error(reason)
     node, source = net.sources[0]
     for tensors in source.once():
         yield len(tensors[0]), net(**dict(zip(node.tops, tensors, strict=True)))

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from netspec.positions import FieldPath
-from netspec.schema.netspec_pb2 import TEST, TRAIN, LayerParameter, NetParameter, NetState, NetStateRule
+from netspec.schema.netspec_pb2 import TEST, TRAIN, LayerParameter, NetParameter, NetState, NetStateRule, Phase
 from netspec.spec import Document, SpecError
 
-PHASES = {"TRAIN": TRAIN, "TEST": TEST}
+PHASES: dict[str, Phase] = {"TRAIN": TRAIN, "TEST": TEST}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Graph:
         return self.document.message.name
 
 
-def net_state(phase: str | int, level: int = 0, stages: Iterable[str] = ()) -> NetState:
+def net_state(phase: str | Phase, level: int = 0, stages: Iterable[str] = ()) -> NetState:
     """The state that the rules of a net file are held against."""
     if isinstance(phase, str):
         if phase not in PHASES:

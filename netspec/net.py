@@ -17,7 +17,7 @@ from netspec.layers import Layer
 from netspec.layers.base import Shape
 from netspec.layers.sources import Source
 from netspec.params import Param, allocate, misfit
-from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState
+from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState, Phase
 from netspec.spec import Document, document_of
 from netspec.weights import read_weights, write_weights
 from netspec.wiring import Wired, wire
@@ -47,7 +47,7 @@ class Net(nn.Module):
     def __init__(
         self,
         net: str | Path | NetParameter | Document[NetParameter],
-        phase: str | int = "TEST",
+        phase: str | Phase = "TEST",
         *,
         weights: str | Path | None = None,
         stages: Iterable[str] = (),
@@ -60,7 +60,10 @@ class Net(nn.Module):
         share: Net | None = None,
     ) -> None:
         super().__init__()
-        self.graph = build(document_of(net, NetParameter), state or net_state(phase, level, stages))
+        document = document_of(net, NetParameter)
+        # As in Caffe, the stages that the text's own state names count beside the given ones.
+        stages = [*document.message.state.stage, *stages]
+        self.graph = build(document, state or net_state(phase, level, stages))
         self.device = torch.device(device)
         given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
         self._compiled = compile_graph(self.graph, given, self.device, seed)
@@ -114,7 +117,8 @@ class Net(nn.Module):
 
         Returns the blobs asked for, by default `outputs`. Raises ValueError for an input that is missing or misshapen.
         """
-        wired = self._wired(self.outputs if blobs is None else tuple(blobs))
+        names = self.outputs if blobs is None else (blobs,) if isinstance(blobs, str) else tuple(blobs)
+        wired = self._wired(names)
         for name, tensor in inputs.items():
             self._check_input(name, tensor)
         if missing := [name for name in wired.inputs if name not in inputs]:
@@ -158,8 +162,8 @@ class Net(nn.Module):
         """Hold the labels in the data against the classes of the layers that read them; DataError if one is outside."""
         for layer in self._compiled.layers:
             classes = getattr(layer.module, "classes", None)
-            for node, source in self.sources if classes is not None else ():
-                if layer.node.bottoms[1] in node.tops[1:]:
+            for node, source in self.sources:
+                if classes is not None and layer.node.bottoms[1] in node.tops[1:]:
                     source.check_labels(classes, _ignored_label(layer.node), layer.node.name)
 
     def close(self) -> None:
@@ -178,8 +182,10 @@ class Net(nn.Module):
     def _check_input(self, name: str, tensor: Tensor) -> None:
         if name not in self._compiled.inputs:
             raise ValueError(f'"{name}" is no input of this net; its inputs are {_some(self._compiled.inputs)}')
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f'"{name}" must be a tensor, not a {type(tensor).__name__}')
         wanted = self.blob_shapes[name]
-        if tuple(tensor.shape[1:]) != wanted[1:]:
+        if tensor.dim() != len(wanted) or tuple(tensor.shape[1:]) != wanted[1:]:
             raise ValueError(f'"{name}" has shape {tuple(tensor.shape)}; the net was compiled for {wanted}')
 
     def _next_batches(self, missing: list[str], given: Mapping[str, Tensor]) -> dict[str, Tensor]:

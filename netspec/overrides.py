@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from netspec.graph import PHASES
 from netspec.schema.netspec_pb2 import LayerParameter, NetParameter, SolverParameter
-from netspec.spec import Document, SpecError, nearest, set_field
+from netspec.spec import Document, SpecError, document_of, nearest, set_field
 
 
 class Overrides:
@@ -34,8 +35,9 @@ class Overrides:
             set_field(changed, setting)
         return changed
 
-    def applied_to_net(self, document: Document[NetParameter]) -> Document[NetParameter]:
+    def applied_to_net(self, net: str | Path | NetParameter | Document[NetParameter]) -> Document[NetParameter]:
         """A copy of a net's document with the settings in its layers; SpecError where a layer is not there."""
+        document = document_of(net, NetParameter)
         changed = NetParameter()
         changed.CopyFrom(document.message)
         for layer, phase, setting in self._for_layers:
@@ -50,4 +52,8 @@ class Overrides:
 
 def _is_of(param: LayerParameter, phase: str) -> bool:
     """Whether a layer's rules let it into a phase; any layer is of no phase in particular."""
-    return not phase or not param.include or any(rule.phase == PHASES[phase] for rule in param.include)
+    if not phase:
+        return True
+    included = [rule.phase for rule in param.include if rule.HasField("phase")]
+    excluded = [rule.phase for rule in param.exclude if rule.HasField("phase")]
+    return PHASES[phase] not in excluded and (PHASES[phase] in included or not included)

@@ -44,6 +44,9 @@ def allocate(compiled: Compiled, device: torch.device, lent: Mapping[str, Sequen
         borrowed = lent.get(node.name) if module.blob_names else None
         if borrowed is not None and (problem := misfit(node.name, module.blobs(), borrowed)):
             raise layer_error(compiled.graph, node, f"{problem} (in the train net)")
+        if len(node.param.param) > len(module.blob_names):
+            reason = f"{len(node.param.param)} param for {len(module.blob_names)} blobs"
+            raise compiled.graph.document.error(reason, *node.where, "param", len(module.blob_names))
         for index, name in enumerate(module.blob_names):
             spec = node.param.param[index] if index < len(node.param.param) else ParamSpec()
             if spec.name in owners:
@@ -80,7 +83,7 @@ def _new_blob(compiled: Compiled, layer: BuiltLayer, name: str, spec: ParamSpec,
         field = field_holding(node.param, module.blob_fillers[name])
         raise layer_error(compiled.graph, node, str(error), *field) from None
     except RuntimeError as error:  # torch's word for memory that is not there
-        reason = f'blob "{name}" of shape {shape} does not fit: {first_line(error)}'
+        reason = f'blob "{name}" of shape {shape} does not fit into memory: {first_line(error)}'
         raise layer_error(compiled.graph, node, reason) from None
     blob = blob.to(device)
     return blob if name in module._buffers else nn.Parameter(blob, requires_grad=spec.lr_mult != 0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor
@@ -20,9 +21,14 @@ from netspec.schema import netspec_pb2
 from netspec.schema.netspec_pb2 import NetParameter, SolverParameter
 
 M = TypeVar("M", bound=Message)
+N = TypeVar("N", bound=Message)
+
+_LONGEST_MESSAGE, _LONGEST_REASON, _LONGEST_WORD = 299, 160, 40
+"""Characters. Only a long path can make a message longer; words are cut where the reason would be too long."""
 
 _SHOWN_COLUMNS = 100
 _NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]+)"')
+_TWICE = re.compile(r'should not have multiple "([^"]+)" fields')
 _NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number) (\S+?)\.?$')
 _LINE_AND_COLUMN = re.compile(r"^\d+:\d+ : ")
 
@@ -31,16 +37,17 @@ class SpecError(NetspecError):
     """A mistake in what the user wrote: file, line and column (from 1), the line with a caret, the reason, a hint."""
 
     def __init__(self, reason: str, path: str, text: str = "", position: Position = (1, 1), hint: str = "") -> None:
-        self.reason, self.path, self.hint = reason, path, hint
+        self.reason, self.path, self.hint = _shortened(reason), path, _shortened(hint, _LONGEST_WORD * 2)
         self.line, self.column = position
-        lines = text.splitlines()
+        lines = text.split("\n")
         self.source_line = lines[self.line - 1] if self.line <= len(lines) else ""
         super().__init__(reason)
 
     def __str__(self) -> str:
         message = f"{self.path}:{self.line}:{self.column}: {self.reason}"
-        if self.source_line.strip():
-            shown, caret = _window(self.source_line, self.column)
+        columns = min(_SHOWN_COLUMNS, (_LONGEST_MESSAGE - len(message) - len(self.hint) - 12) // 2)
+        if self.source_line.strip() and columns > 0:
+            shown, caret = _window(self.source_line, self.column, columns)
             message += f"\n    {shown}\n    {' ' * caret}^"
         return f"{message}\n{self.hint}" if self.hint else message
 
@@ -93,7 +100,7 @@ class Document(Generic[M]):
         folders = Path(self.path).resolve().parents if Path(self.path).is_file() else ()
         return [Path(name), *(folder / name for folder in folders)]
 
-    def part(self, message: Message, *where: str | int) -> Document[Message]:
+    def part(self, message: N, *where: str | int) -> Document[N]:
         """The document of a message that stands inside this one at `where`."""
         return Document(message, self.text, self.path, self.prefix + where)
 
@@ -101,7 +108,7 @@ class Document(Generic[M]):
 def read(path: str | Path, kind: type[M]) -> Document[M]:
     """Read a text file as a message of type `kind`; SpecError where it is missing, not text, or wrong."""
     try:
-        raw = Path(path).read_bytes()
+        raw = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise SpecError(_why_unreadable(Path(path), error), str(path), hint=_nearest_file(Path(path))) from None
     try:
@@ -125,7 +132,7 @@ def parse(text: str, kind: type[M], path: str = "<text>") -> Document[M]:
     except text_format.ParseError as error:
         _raise_readable(error, text, path)
     document = Document(message, text, path)
-    for missing in message.FindInitializationErrors():
+    for missing in message.FindInitializationErrors():  # type: ignore[attr-defined]  # missing in the stubs
         where = [part if part.isidentifier() else int(part) for part in re.findall(r"\w+", missing)]
         raise document.error(f'the field "{where[-1]}" must be given', *where)
     return document
@@ -202,7 +209,7 @@ def _is_repeated(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
-def _quoted(target: Descriptor, name: str, value: str) -> str:
+def _quoted(target: Any, name: str, value: str) -> str:
     """The value as the text format wants it: a string may come without its quotes."""
     value = value.strip()
     found = target.fields_by_name.get(name)
@@ -214,9 +221,9 @@ def _quoted(target: Descriptor, name: str, value: str) -> str:
 def _raise_readable(error: text_format.ParseError, text: str, path: str) -> NoReturn:
     """Turn protobuf's parse error into a SpecError: without the quoted line, with the nearest known name."""
     position = (error.GetLine() or 1, error.GetColumn() or 1)
-    lines = text.splitlines()
+    lines = text.split("\n")
     line = lines[position[0] - 1] if position[0] <= len(lines) else ""
-    reason = _LINE_AND_COLUMN.sub("", str(error)).removeprefix(f"'{line}': ").strip()
+    reason = _LINE_AND_COLUMN.sub("", str(error)).removeprefix(f"'{line}': ").removeprefix("'': ").strip()
     hint = ""
     if match := _NO_FIELD.search(reason):
         kind = _symbol(match[1])
@@ -226,7 +233,9 @@ def _raise_readable(error: text_format.ParseError, text: str, path: str) -> NoRe
         values = netspec_pb2.DESCRIPTOR.pool.FindEnumTypeByName(match[1]).values_by_name
         reason = f"{match[2][:60]} is none of {', '.join(values)}" if len(values) <= 8 else f"no value {match[2][:60]}"
         hint = nearest(match[2], values)
-    raise SpecError(reason[:160], path, text, position, hint) from None
+    elif match := _TWICE.search(reason):
+        reason = f'"{match[1]}" is given twice, but can stand only once'
+    raise SpecError(reason, path, text, position, hint) from None
 
 
 def _symbol(full_name: str) -> Descriptor:
@@ -244,10 +253,18 @@ def _nearest_file(path: Path) -> str:
     return nearest(str(path), siblings)
 
 
-def _window(line: str, column: int) -> tuple[str, int]:
-    """At most `_SHOWN_COLUMNS` columns of a line around a column, and where the caret goes below them."""
+def _shortened(sentence: str, longest: int = _LONGEST_REASON) -> str:
+    """A sentence that is too long with the middle of its long words left out, and cut where that is not enough."""
+    if len(sentence) <= longest:
+        return sentence
+    half = _LONGEST_WORD // 2
+    return re.sub(rf"(\S{{{half}}})\S{{3,}}(\S{{{half}}})", r"\1...\2", sentence)[:longest]
+
+
+def _window(line: str, column: int, columns: int) -> tuple[str, int]:
+    """At most some columns of a line around a column, and where the caret goes below them."""
     line = "".join(character if character.isprintable() else " " for character in line)
-    start = max(0, min(column - 1 - _SHOWN_COLUMNS // 2, len(line) - _SHOWN_COLUMNS))
-    shown = line[start : start + _SHOWN_COLUMNS].rstrip()
+    start = max(0, min(column - 1 - columns // 2, len(line) - columns))
+    shown = line[start : start + columns].rstrip()
     stripped = len(shown) - len(shown.lstrip())
     return shown.lstrip(), max(0, column - 1 - start - stripped)

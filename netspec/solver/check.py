@@ -17,7 +17,7 @@ def check_solver(document: Document[SolverParameter]) -> None:
     """SpecError at the first field that is missing, unknown, or out of its range."""
     solver = document.message
     for name in ("base_lr", "lr_policy", "max_iter"):
-        if not solver.HasField(name):  # type: ignore[arg-type]
+        if not solver.HasField(name):
             raise document.error(f"{name} must be given")
     if solver.type not in UPDATES:
         raise document.error(f'there is no solver type "{solver.type}"', "type", wrong=solver.type, known=UPDATES)
@@ -41,7 +41,7 @@ def _check_policy(document: Document[SolverParameter]) -> None:
         raise document.error(f'there is no lr_policy "{policy}"', "lr_policy", wrong=policy, known=POLICIES)
     for name in NEEDS.get(policy, ()):
         value = getattr(solver, name)
-        if not value and (name in ("stepsize", "stepvalue", "max_iter") or not solver.HasField(name)):  # type: ignore[arg-type]
+        if not value and (name in ("stepsize", "stepvalue", "max_iter") or not solver.HasField(name)):
             raise document.error(f'lr_policy "{policy}" needs {name}', "lr_policy")
     if policy == "multistep" and list(solver.stepvalue) != sorted(solver.stepvalue):
         raise document.error("the stepvalues must rise", "stepvalue")
@@ -49,7 +49,7 @@ def _check_policy(document: Document[SolverParameter]) -> None:
 
 def _check_nets(document: Document[SolverParameter]) -> None:
     solver = document.message
-    train = [name for name in ("net", "net_param", "train_net", "train_net_param") if solver.HasField(name)]  # type: ignore[arg-type]
+    train = [name for name in ("net", "net_param", "train_net", "train_net_param") if solver.HasField(name)]
     if len(train) != 1:
         reason = "give one of net, net_param, train_net, train_net_param"
         raise document.error(f"{reason}, not {' and '.join(train)}" if train else reason, *train[1:2])

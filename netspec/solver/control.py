@@ -115,8 +115,8 @@ class LiveEdits:
         for name, text in last.items():
             original, now = getattr(started_as, name), getattr(self.param, name)
             moved = type(original)(float(text))
+            setattr(self.param, name, moved)
             if now in (original, moved):
-                setattr(self.param, name, moved)
                 logger.info("Iteration %d, %s = %g, as moved by hand before the snapshot", iteration, name, moved)
             else:
                 self._move(name, now, iteration)

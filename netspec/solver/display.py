@@ -6,6 +6,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
@@ -20,7 +21,7 @@ class Display:
         self._losses: deque[Tensor | float] = deque(maxlen=window)
         self._images = images_per_iteration
         self._since = (0, time.perf_counter())
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Any] | None = None
 
     @property
     def shown_losses(self) -> list[float]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 
 from netspec.net import Net
-from netspec.schema.netspec_pb2 import TEST, TRAIN, NetParameter, NetState, SolverParameter
-from netspec.solver.overrides import Overrides
+from netspec.overrides import Overrides
+from netspec.schema.netspec_pb2 import TEST, TRAIN, NetParameter, NetState, Phase, SolverParameter
 from netspec.spec import Document, read
 
 
@@ -44,7 +44,7 @@ def _test_documents(document: Document[SolverParameter], solver: SolverParameter
             count += 1
             yield _net_document(document, solver, field, index)
     field = "net_param" if solver.HasField("net_param") else "net"
-    if solver.HasField(field):  # type: ignore[arg-type]
+    if solver.HasField(field):
         for _ in range(max(len(solver.test_iter), 1 if count == 0 else 0) - count):
             yield _net_document(document, solver, field)
 
@@ -65,7 +65,7 @@ def _net_document(
     return read(path, NetParameter)
 
 
-def _state(source: Document[NetParameter], phase: int, own: NetState) -> NetState:
+def _state(source: Document[NetParameter], phase: Phase, own: NetState) -> NetState:
     """Caffe's precedence: the phase of the solver, then the net's own state, then the solver's for this net."""
     state = NetState(phase=phase)
     state.MergeFrom(source.message.state)

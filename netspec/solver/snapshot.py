@@ -88,6 +88,10 @@ def check_history(path: Path, state: SolverState, history: Sequence[Tensor]) -> 
         if not same_shape(shape, own.shape):
             reason = f"history blob {index} has shape {shape}, not {tuple(own.shape)}"
             raise SnapshotError(f"{path}: a snapshot of another net: {reason}")
+        if len(stored.data) != own.numel():
+            raise SnapshotError(
+                f"{path}: damaged: history blob {index} has {len(stored.data)} of {own.numel()} numbers"
+            )
 
 
 def copy_history(state: SolverState, history: Sequence[Tensor]) -> None:
@@ -131,9 +135,11 @@ def newest_valid(prefix: str, restore: Callable[[Path], None]) -> Path:
     raise SnapshotError(f"{prefix}_iter_*.solverstate: {reason}")
 
 
-def prune(prefix: str, keep: int) -> None:
-    """Delete all but the newest `keep` snapshots; 0 keeps all."""
-    for path in snapshots(prefix)[keep:] if keep else ():
+def prune(prefix: str, newest: Path, keep: int) -> None:
+    """Delete all but `keep` snapshots up to `newest`, the one just written; 0 keeps all. Those of later iterations,
+    damaged or of a run before, neither count nor go."""
+    paths = snapshots(prefix)
+    for path in paths[paths.index(newest) :][keep:] if keep else ():
         path.unlink(missing_ok=True)
         path.with_suffix(".caffemodel").unlink(missing_ok=True)
 
@@ -163,6 +169,6 @@ def environment(device: torch.device) -> list[str]:
         f"torch {torch.__version__}",
         f"device {device.type} {name}",
         f"threads {torch.get_num_threads()}",
-        f"mkldnn {torch.backends.mkldnn.is_available()}",
+        f"mkldnn {torch.backends.mkldnn.enabled}",
         f"cores {os.cpu_count()}",
     ]

@@ -9,17 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from netspec.data import DataError
 from netspec.errors import SnapshotError
 from netspec.evaluate import evaluate
 from netspec.log import logger
 from netspec.net import Net
+from netspec.overrides import Overrides
 from netspec.schema.netspec_pb2 import DataPosition, RunState, SolverParameter, SolverState
 from netspec.solver import snapshot as snapshots
 from netspec.solver.check import check_solver
 from netspec.solver.control import LiveEdits, Signals
 from netspec.solver.display import Display, log_outputs
 from netspec.solver.nets import build_test_nets, build_train_net
-from netspec.solver.overrides import Overrides
 from netspec.solver.rates import learning_rate, stage
 from netspec.solver.updates import UPDATES, Update
 from netspec.spec import Document, document_of, parse_solver, to_text
@@ -49,6 +50,7 @@ class Solver:
         self.seed = self.param.random_seed if self.param.random_seed >= 0 else torch.seed() % 2**31
         torch.manual_seed(self.seed)
         self.iter = 0
+        self._saved = -1
         self.net: Net = build_train_net(self.document, self.param, overrides, self.device, self.seed)
         self.test_nets: list[Net] = build_test_nets(self.document, self.param, overrides, self.net, self.seed)
         for net in (self.net, *self.test_nets):
@@ -66,25 +68,34 @@ class Solver:
         """Run to max_iter as Caffe does, or until a signal; whether the run is finished. Either way it is saved."""
         logger.info("Solving %s", self.net.graph.name)
         logger.info("Learning Rate Policy: %s", self.param.lr_policy)
+        count = sum(param.tensor.numel() for param in self.net.params)
+        logger.info("%d parameters, on %s, random_seed %d", count, self.device, self.seed)
         try:
             with self.signals.caught():
                 self._display.start(self.iter, self.param.max_iter)
                 while self.iter < self.param.max_iter and not self.signals.stop:
                     self._iterate()
-                if self.param.snapshot_after_train and not self._is_due(self.param.snapshot):
-                    self._snapshot_or_warn(final=True)
-                if self.signals.stop:
-                    logger.info("Optimization stopped early.")
-                    return False
-                if self._is_due(self.param.display):
-                    with torch.no_grad():
-                        logger.info("Iteration %d, loss = %.6g", self.iter, float(self.net.loss(self.net())))
-                if self._is_due(self.param.test_interval):
-                    self.test()
-                logger.info("Optimization Done.")
-                return True
+                if self._saved != self.iter and (self.param.snapshot_after_train or self.signals.stop):
+                    self.snapshot()
+                if not self.signals.stop:
+                    self._finish()
+        except DataError:
+            # The weights are still good, and so is the place in the data: nothing that was learnt is lost.
+            self._snapshot_or_log()
+            raise
         finally:
             self.close()
+        logger.info("Optimization stopped early." if self.signals.stop else "Optimization Done.")
+        return not self.signals.stop
+
+    def _finish(self) -> None:
+        """What Caffe shows after the last iteration: the loss and the test of the final weights, where due."""
+        if self._is_due(self.param.display):
+            with torch.no_grad():
+                self._display.add(self.net.loss(self.net()))
+            logger.info("Iteration %d, loss = %.6g", self.iter, self._display.smoothed_loss())
+        if self._is_due(self.param.test_interval):
+            self.test()
 
     def step(self, iterations: int) -> None:
         """Run some iterations, whatever max_iter says; a signal that asks to stop ends them early."""
@@ -99,6 +110,8 @@ class Solver:
         self._edits.take(self.iter)
         if self._is_due(self.param.test_interval) and (self.iter > 0 or self.param.test_initialization):
             self.test()
+            if self.signals.stop:
+                return
         out = self._forward_backward()
         rate = learning_rate(self.param, self.iter)
         if self._is_due(self.param.display):
@@ -106,7 +119,7 @@ class Solver:
         self.update.apply(self.param, rate)
         self.iter += 1
         if self._is_due(self.param.snapshot) or self.signals.take_snapshot_request():
-            self._snapshot_or_warn()
+            self._snapshot_or_log()
 
     def _forward_backward(self) -> dict[str, Tensor]:
         """One iteration's passes: gradients are summed, the loss is their mean; returns the last outputs."""
@@ -114,7 +127,7 @@ class Solver:
             weight.grad = None
         total: Tensor | float = 0.0
         for _ in range(self.param.iter_size):
-            out = self.net()
+            out: dict[str, Tensor] = self.net()
             loss = self.net.loss(out)
             loss.backward()  # type: ignore[no-untyped-call]
             total = total + loss.detach()
@@ -123,16 +136,23 @@ class Solver:
         return out
 
     def test(self) -> list[dict[str, list[float]]]:
-        """Run every test net and log the means of its outputs; a test net without test_iter sees every record once."""
+        """Run every test net and log the means of its outputs; a test net without test_iter sees every record once.
+        A signal that asks to stop ends it early; the run that resumes starts this test again."""
         results = []
         for index, net in enumerate(self.test_nets):
             logger.info("Iteration %d, Testing net (#%d)", self.iter, index)
             iterations = self.param.test_iter[index] if index < len(self.param.test_iter) else None
-            results.append(evaluate(net, iterations))
+            positions = [source.position for _, source in net.sources]
+            means = evaluate(net, iterations, lambda: self.signals.stop)
+            if self.signals.stop:
+                for (_, source), position in zip(net.sources, positions, strict=True):
+                    source.position = position
+                break
             if self.param.test_compute_loss:
-                loss = sum(weight * sum(results[-1][name]) for name, weight in net.loss_weights.items())
+                loss = sum(weight * sum(means[name]) for name, weight in net.loss_weights.items())
                 logger.info("Test loss: %.6g", loss)
-            log_outputs("Test", results[-1], net.loss_weights)
+            log_outputs("Test", means, net.loss_weights)
+            results.append(means)
         return results
 
     def _is_due(self, interval: int) -> bool:
@@ -164,18 +184,19 @@ class Solver:
         logger.info("Snapshotting to binary proto file %s", weights)
         digest = self.net.save(weights)
         logger.info("Snapshotting solver state to binary proto file %s", state)
-        solver_state = SolverState(iter=self.iter, learned_net=str(weights), current_step=stage(self.param, self.iter))
+        solver_state = SolverState(
+            iter=self.iter, learned_net=str(weights), current_step=stage(self.param, self.iter - 1)
+        )
         snapshots.write_state(state, self._run_state(digest), solver_state, self.update.history)
-        snapshots.prune(self.prefix, self.param.snapshot_keep)
+        self._saved = self.iter
+        snapshots.prune(self.prefix, state, self.param.snapshot_keep)
         return state
 
-    def _snapshot_or_warn(self, final: bool = False) -> None:
+    def _snapshot_or_log(self) -> None:
         """A snapshot that fails does not end the run: the one before is whole, and the next is tried when it is due."""
         try:
             self.snapshot()
         except SnapshotError as error:
-            if final:
-                raise
             logger.error("%s; the run goes on, the next snapshot is tried when it is due", error)
 
     def _run_state(self, digest: bytes) -> RunState:
@@ -189,7 +210,7 @@ class Solver:
             ],
             shown_loss=self._display.shown_losses,
             move=self._edits.moves,
-            environment=snapshots.environment(self.device),
+            environment="\n".join(snapshots.environment(self.device)),
             weights_sha256=digest,
         )
 
@@ -214,7 +235,7 @@ class Solver:
         snapshots.check_history(path, state, self.update.history)
         self.net.load(weights, whole=True)
         snapshots.copy_history(state, self.update.history)
-        self.iter = state.iter
+        self.iter = self._saved = state.iter
         logger.info("Resuming from %s at iteration %d", path, self.iter)
         if state.HasField("run"):
             self._restore_run(state.run)
@@ -228,7 +249,7 @@ class Solver:
             source.position = positions.get((net, layer), 0)
         self._edits.restore(run.move, parse_solver(run.solver), self.iter)
         self._display.restore(run.shown_loss)
-        for before, now in zip(run.environment, snapshots.environment(self.device), strict=False):
+        for before, now in zip(run.environment.splitlines(), snapshots.environment(self.device), strict=False):
             if before != now:
                 logger.warning("the snapshot was made with %s, this is %s: bits may differ", before, now)
         snapshots.set_random_states(run.random, self.device)
