@@ -12,12 +12,12 @@ import torch
 from google.protobuf.message import Message
 from torch import Tensor, fx, nn
 
+from netspec.errors import SpecError
 from netspec.graph import Graph, Node
 from netspec.layers import LAYER_TYPES, Layer, LayerError
 from netspec.layers.base import Count, Shape
 from netspec.layers.sources import SOURCE_TYPES, Source
 from netspec.schema.netspec_pb2 import TRAIN
-from netspec.spec import SpecError
 
 _RESERVED = fx.GraphModule(nn.Module(), fx.Graph())
 """Has every attribute that a layer's key must not hide."""

@@ -1,10 +1,17 @@
-"""The errors that a user can cause: what they wrote (`spec.SpecError`), and what is wrong with their files."""
+"""The errors that a user can cause: in what they wrote (SpecError), in their files (DataError, SnapshotError)."""
 
 from __future__ import annotations
 
+import difflib
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+_LONGEST_MESSAGE, _LONGEST_REASON, _LONGEST_WORD = 299, 160, 40
+"""Characters. Only a long path can make a message longer; words are cut where the reason would be too long."""
+
+_SHOWN_COLUMNS = 100
 
 
 class NetspecError(Exception):
@@ -13,6 +20,38 @@ class NetspecError(Exception):
 
 class SnapshotError(NetspecError):
     """A weights file or a snapshot cannot be read, written or used; the message has the path and the cause."""
+
+
+class DataError(NetspecError):
+    """A data file cannot be used; the message names the file, the record where there is one, and the cause."""
+
+
+class SpecError(NetspecError):
+    """A mistake in what the user wrote: file, line and column (from 1), the line with a caret, the reason, a hint."""
+
+    def __init__(
+        self, reason: str, path: str, text: str = "", position: tuple[int, int] = (1, 1), hint: str = ""
+    ) -> None:
+        self.reason, self.path, self.hint = _shortened(reason), path, _shortened(hint, _LONGEST_WORD * 2)
+        self.line, self.column = position
+        lines = text.split("\n")
+        self.source_line = lines[self.line - 1] if self.line <= len(lines) else ""
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        message = f"{self.path}:{self.line}:{self.column}: {self.reason}"
+        columns = min(_SHOWN_COLUMNS, (_LONGEST_MESSAGE - len(message) - len(self.hint) - 12) // 2)
+        if self.source_line.strip() and columns > 0:
+            shown, caret = _window(self.source_line, self.column, columns)
+            message += f"\n    {shown}\n    {' ' * caret}^"
+        return f"{message}\n{self.hint}" if self.hint else message
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint with the known name closest to a misspelt one, or nothing where none is close."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    return f'did you mean "{by_lower[found[0]]}"?' if found else ""
 
 
 @contextmanager
@@ -24,3 +63,20 @@ def readable_errors() -> Iterator[None]:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")
+
+
+def _window(line: str, column: int, columns: int) -> tuple[str, int]:
+    """At most some columns of a line around a column, and where the caret goes below them."""
+    line = "".join(character if character.isprintable() else " " for character in line)
+    start = max(0, min(column - 1 - columns // 2, len(line) - columns))
+    shown = line[start : start + columns].rstrip()
+    stripped = len(shown) - len(shown.lstrip())
+    return shown.lstrip(), max(0, column - 1 - start - stripped)
+
+
+def _shortened(sentence: str, longest: int = _LONGEST_REASON) -> str:
+    """A sentence that is too long with the middle of its long words left out, and cut where that is not enough."""
+    if len(sentence) <= longest:
+        return sentence
+    half = _LONGEST_WORD // 2
+    return re.sub(rf"(\S{{{half}}})\S{{3,}}(\S{{{half}}})", r"\1...\2", sentence)[:longest]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from netspec.errors import SpecError
 from netspec.positions import FieldPath
 from netspec.schema.netspec_pb2 import TEST, TRAIN, LayerParameter, NetParameter, NetState, NetStateRule, Phase
-from netspec.spec import Document, SpecError
+from netspec.spec import Document
 
 PHASES: dict[str, Phase] = {"TRAIN": TRAIN, "TEST": TEST}
 

@@ -71,6 +71,7 @@ class Net(nn.Module):
         self.layer_modules = self._compiled.root
         self.train(self.graph.state.phase == TRAIN)
         self._wired_by_blobs: dict[tuple[str, ...], Wired] = {}
+        self._wired(self.outputs)  # now, since torch.compile cannot trace how a pass is wired
         if weights is not None:
             self.load(weights, strict)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from netspec.errors import SpecError, nearest
 from netspec.graph import PHASES
 from netspec.schema.netspec_pb2 import LayerParameter, NetParameter, SolverParameter
-from netspec.spec import Document, SpecError, document_of, nearest, set_field
+from netspec.spec import Document, document_of, set_field
 
 
 class Overrides:

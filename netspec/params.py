@@ -39,14 +39,15 @@ def allocate(compiled: Compiled, device: torch.device, lent: Mapping[str, Sequen
     its name, or new and filled. SpecError where shapes or multipliers disagree."""
     params: list[Param] = []
     owners: dict[str, _Owner] = {}
+    _check_names(compiled)
     for layer in compiled.layers:
         node, module = layer.node, layer.module
-        borrowed = lent.get(node.name) if module.blob_names else None
-        if borrowed is not None and (problem := misfit(node.name, module.blobs(), borrowed)):
-            raise layer_error(compiled.graph, node, f"{problem} (in the train net)")
         if len(node.param.param) > len(module.blob_names):
             reason = f"{len(node.param.param)} param for {len(module.blob_names)} blobs"
             raise compiled.graph.document.error(reason, *node.where, "param", len(module.blob_names))
+        borrowed = lent.get(node.name) if module.blob_names else None
+        if borrowed is not None and (problem := misfit(node.name, module.blobs(), borrowed)):
+            raise layer_error(compiled.graph, node, f"{problem} (in the train net)")
         for index, name in enumerate(module.blob_names):
             spec = node.param.param[index] if index < len(node.param.param) else ParamSpec()
             if spec.name in owners:
@@ -60,6 +61,16 @@ def allocate(compiled: Compiled, device: torch.device, lent: Mapping[str, Sequen
             if spec.name:
                 owners[spec.name] = _Owner(node.name, spec, blob)
     return params
+
+
+def _check_names(compiled: Compiled) -> None:
+    """Refuse two layers of one name that both have blobs: files know blobs by their layer's name alone."""
+    first: dict[str, BuiltLayer] = {}
+    for layer in compiled.layers:
+        if layer.module.blob_names and first.setdefault(layer.node.name, layer) is not layer:
+            line = compiled.graph.document.position(*first[layer.node.name].node.where)[0]
+            reason = f'a layer with weights is already named "{layer.node.name}" (line {line})'
+            raise compiled.graph.document.error(reason, *layer.node.where, "name")
 
 
 def misfit(name: str, blobs: Sequence[Tensor], stored: Sequence[Any]) -> str:

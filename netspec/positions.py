@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 FieldPath = tuple[str | int, ...]
@@ -19,6 +18,12 @@ _TOKEN = re.compile(
     |(?P<other>.)""",
     re.VERBOSE,
 )
+
+
+_DEEPEST = 100
+"""Caffe's parser, too, follows messages inside messages no further."""
+
+_LARGEST_FLOAT = 3.4028235e38
 
 
 class TextError(ValueError):
@@ -74,6 +79,8 @@ class _Reader:
             self.next_in_list()
 
     def enter(self, position: Position) -> None:
+        if len(self.open) == _DEEPEST:
+            raise TextError(f"messages are nested more than {_DEEPEST} deep", position)
         if self.in_list:
             self.found[self.name] = position
         self.open.append((self.name, position, self.in_list))
@@ -86,11 +93,13 @@ class _Reader:
 
 
 def _is_finite(word: str) -> bool:
-    """Whether a value is anything but nan, an infinity, or a number too large to be other than one."""
-    try:
-        return math.isfinite(float(word))
-    except ValueError:
-        return True
+    """Whether a value is anything but nan, an infinity, or a number that a 32-bit float holds as one."""
+    for number in (word, word.removesuffix("f")):  # 0.5f is a number too
+        try:
+            return abs(float(number)) <= _LARGEST_FLOAT
+        except ValueError:
+            continue
+    return True
 
 
 def locate(text: str) -> dict[FieldPath, Position]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from netspec.errors import NetspecError
+from netspec.errors import SpecError, nearest
 from netspec.positions import FieldPath, Position, TextError, locate
 from netspec.schema import netspec_pb2
 from netspec.schema.netspec_pb2 import NetParameter, SolverParameter
@@ -23,40 +22,10 @@ from netspec.schema.netspec_pb2 import NetParameter, SolverParameter
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
 
-_LONGEST_MESSAGE, _LONGEST_REASON, _LONGEST_WORD = 299, 160, 40
-"""Characters. Only a long path can make a message longer; words are cut where the reason would be too long."""
-
-_SHOWN_COLUMNS = 100
 _NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]+)"')
 _TWICE = re.compile(r'should not have multiple "([^"]+)" fields')
 _NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number) (\S+?)\.?$')
 _LINE_AND_COLUMN = re.compile(r"^\d+:\d+ : ")
-
-
-class SpecError(NetspecError):
-    """A mistake in what the user wrote: file, line and column (from 1), the line with a caret, the reason, a hint."""
-
-    def __init__(self, reason: str, path: str, text: str = "", position: Position = (1, 1), hint: str = "") -> None:
-        self.reason, self.path, self.hint = _shortened(reason), path, _shortened(hint, _LONGEST_WORD * 2)
-        self.line, self.column = position
-        lines = text.split("\n")
-        self.source_line = lines[self.line - 1] if self.line <= len(lines) else ""
-        super().__init__(reason)
-
-    def __str__(self) -> str:
-        message = f"{self.path}:{self.line}:{self.column}: {self.reason}"
-        columns = min(_SHOWN_COLUMNS, (_LONGEST_MESSAGE - len(message) - len(self.hint) - 12) // 2)
-        if self.source_line.strip() and columns > 0:
-            shown, caret = _window(self.source_line, self.column, columns)
-            message += f"\n    {shown}\n    {' ' * caret}^"
-        return f"{message}\n{self.hint}" if self.hint else message
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint with the known name closest to a misspelt one, or nothing where none is close."""
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
-    return f'did you mean "{by_lower[found[0]]}"?' if found else ""
 
 
 @dataclass(frozen=True)
@@ -189,6 +158,8 @@ def set_field(message: Message, assignment: str) -> None:
         target = inner.message_type
     text = " { ".join([*names[:-1], f"{names[-1]}: {_quoted(target, names[-1], value)}"]) + " }" * (len(names) - 1)
     change = parse(text, type(message), "--set").message
+    if len(change.ListFields()) != 1:
+        raise SpecError(f'"{assignment}" sets more than one field', "--set", assignment)
     _replace(message, change)
 
 
@@ -251,20 +222,3 @@ def _why_unreadable(path: Path, error: OSError) -> str:
 def _nearest_file(path: Path) -> str:
     siblings = [str(path.with_name(other.name)) for other in path.parent.iterdir()] if path.parent.is_dir() else []
     return nearest(str(path), siblings)
-
-
-def _shortened(sentence: str, longest: int = _LONGEST_REASON) -> str:
-    """A sentence that is too long with the middle of its long words left out, and cut where that is not enough."""
-    if len(sentence) <= longest:
-        return sentence
-    half = _LONGEST_WORD // 2
-    return re.sub(rf"(\S{{{half}}})\S{{3,}}(\S{{{half}}})", r"\1...\2", sentence)[:longest]
-
-
-def _window(line: str, column: int, columns: int) -> tuple[str, int]:
-    """At most some columns of a line around a column, and where the caret goes below them."""
-    line = "".join(character if character.isprintable() else " " for character in line)
-    start = max(0, min(column - 1 - columns // 2, len(line) - columns))
-    shown = line[start : start + columns].rstrip()
-    stripped = len(shown) - len(shown.lstrip())
-    return shown.lstrip(), max(0, column - 1 - start - stripped)

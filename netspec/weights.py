@@ -33,22 +33,26 @@ def read_weights(path: str | Path) -> Blobs:
     content = read_whole(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path, content)
+    found: Blobs = {}
     try:
-        return {name: [_array(blob) for blob in blobs] for name, blobs in _layers(content) if blobs}
+        for name, blobs in _layers(content):
+            if blobs and name not in found:  # of several layers with one name Caffe takes the first
+                found[name] = [_array(blob) for blob in blobs]
     except (DecodeError, ValueError) as error:
         raise SnapshotError(f"{path}: this is no caffemodel, or it is damaged ({error})") from None
+    return found
 
 
 def _layers(content: bytes) -> Iterator[tuple[str, Sequence[WeightsBlob]]]:
-    """Name and blobs of every layer of a .caffemodel; where a name occurs twice, the first is meant and comes last."""
+    """Name and blobs of every layer of a .caffemodel, whatever its age."""
     file = WeightsFile.FromString(content)
-    for raw in reversed(file.layers):
-        older = WeightsV1Layer.FromString(raw)
-        oldest = older.layer if older.HasField("layer") else None
-        yield (oldest.name, oldest.blobs) if oldest is not None else (older.name, older.blobs)
-    for raw in reversed(file.layer):
+    for raw in file.layer:
         layer = WeightsLayer.FromString(raw)
         yield layer.name, layer.blobs
+    for raw in file.layers:
+        older = WeightsV1Layer.FromString(raw)
+        named = older.layer if older.HasField("layer") else older
+        yield named.name, named.blobs
 
 
 def _array(blob: WeightsBlob) -> np.ndarray:
@@ -69,11 +73,14 @@ def _array(blob: WeightsBlob) -> np.ndarray:
 def _read_safetensors(path: Path, content: bytes) -> Blobs:
     try:
         tensors = safetensors.numpy.load(content)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # KeyError: a number type that NumPy lacks
         raise SnapshotError(f"{path}: this is no safetensors file, or it is damaged ({error})") from None
+    keys = [(layer, index, key) for key in tensors for layer, _, index in [key.rpartition("/")]]
+    if strange := [key for _, index, key in keys if not index.isdecimal()]:
+        raise SnapshotError(f'{path}: "{strange[0]}" is not of the form LAYER/0, LAYER/1, ...')
     blobs: Blobs = {}
-    for key in sorted(tensors, key=lambda key: (key.rpartition("/")[0], int(key.rpartition("/")[2]))):
-        blobs.setdefault(key.rpartition("/")[0], []).append(tensors[key])
+    for layer, _, key in sorted(keys, key=lambda part: (part[0], int(part[1]))):
+        blobs.setdefault(layer, []).append(tensors[key])
     return blobs
 
 
@@ -88,7 +95,7 @@ def write_weights(
     if path.suffix == ".safetensors":
         content = safetensors.numpy.save(
             {
-                f"{name}/{index}": np.ascontiguousarray(array)
+                f"{name}/{index}": np.asarray(array, order="C")
                 for name in blobs
                 for index, array in enumerate(blobs[name])
             }

@@ -31,7 +31,7 @@ def main() -> int:
     args = parse()
     # Imported late: --help answers at once.
     from netspec.data import tiny_imagenet
-    from netspec.data.errors import DataError
+    from netspec.errors import DataError
 
     try:
         print(tiny_imagenet.make(args.out, args.sources, args.classes, args.force))

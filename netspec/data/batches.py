@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from netspec.data.datum import Pixels
-from netspec.data.errors import DataError
 from netspec.data.order import Indices, below, indices, words
 from netspec.data.prefetch import Prefetch
 from netspec.data.records import Records
 from netspec.data.transform import Crops, Transform
+from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import DataParameter
 
 _SKIP = 4  # the draw of rand_skip, beside those of the transform

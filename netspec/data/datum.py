@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from netspec.data.errors import DataError
+from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import Datum
 
 Pixels = NDArray[Any]  # uint8, or float32 from a Datum with float_data

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from netspec.data.batches import Batches, Tops
-from netspec.data.errors import DataError
 from netspec.data.lmdb_store import LmdbStore
 from netspec.data.mean import read_mean
 from netspec.data.records import Records
 from netspec.data.transform import Transform
+from netspec.errors import DataError
 from netspec.layers.base import LayerError, Shape
 from netspec.layers.sources import source
 from netspec.schema.netspec_pb2 import DataParameter, LayerParameter

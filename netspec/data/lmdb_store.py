@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import lmdb
 from google.protobuf.message import DecodeError
 
-from netspec.data.errors import DataError
+from netspec.errors import DataError
 from netspec.files import sync_folder
 from netspec.schema.netspec_pb2 import Datum
 

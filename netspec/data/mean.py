@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from netspec.data.datum import Pixels
-from netspec.data.errors import DataError
+from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import BlobProto
 
 Mean = NDArray[np.float32]

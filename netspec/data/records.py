@@ -17,9 +17,9 @@ import numpy as np
 
 from netspec.data.cache import Labels, Set, cache_file, has_room, open_set, write_set
 from netspec.data.datum import Pixels, decode
-from netspec.data.errors import DataError
 from netspec.data.lmdb_store import LmdbStore
 from netspec.data.order import Indices
+from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import DataParameter, Datum
 
 MEMORY_LIMIT = 256 << 20

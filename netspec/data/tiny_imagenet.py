@@ -18,10 +18,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from netspec.data.datum import Pixels, decode, encoded_datum
-from netspec.data.errors import DataError
 from netspec.data.lmdb_store import write_lmdb
 from netspec.data.mean import MeanImage, write_mean
 from netspec.data.order import permutation
+from netspec.errors import DataError
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"

@@ -9,10 +9,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from netspec.errors import SpecError
 from netspec.log import logger
 from netspec.schema.netspec_pb2 import Move, SolverParameter
 from netspec.solver.check import check_solver
-from netspec.spec import Document, SpecError, read
+from netspec.spec import Document, read
 
 EDITABLE = ("base_lr", "max_iter", "display", "snapshot", "test_interval")
 """The fields of a solver file that may be edited during a run."""

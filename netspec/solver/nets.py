@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -59,8 +60,8 @@ def _net_document(
         return document.part(value, *where)
     path = document.find(value)
     if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else None
-        known = [str(path.with_name(other.name)) for other in folder.iterdir()] if folder else []
+        folders = [place.parent for place in document.places(value) if place.parent.is_dir()]
+        known = [str(Path(value).with_name(other.name)) for folder in folders[:2] for other in folder.iterdir()]
         raise document.error(f'there is no net file "{value}"', *where, wrong=value, known=known)
     return read(path, NetParameter)
 

@@ -68,8 +68,11 @@ def read_state(path: Path) -> SolverState:
 
 def weights_of(path: Path, state: SolverState) -> Path:
     """The weights file that belongs to a state, verified: beside the state, or where the state says it is."""
-    candidates = [path.with_name(Path(state.learned_net).name), Path(state.learned_net)]
-    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    try:
+        candidates = [path.with_name(Path(state.learned_net).name), Path(state.learned_net)]
+        found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    except (OSError, TypeError, ValueError):  # no name, or one that no file can have
+        raise SnapshotError(f"{path}: damaged: it does not name its weights file") from None
     if found is None:
         raise SnapshotError(f"{path}: its weights file {candidates[0].name} is not beside it")
     wanted = state.run.weights_sha256

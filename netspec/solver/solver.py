@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netspec.data import DataError
-from netspec.errors import SnapshotError
+from netspec.errors import DataError, SnapshotError
 from netspec.evaluate import evaluate
 from netspec.log import logger
 from netspec.net import Net
@@ -139,13 +138,13 @@ class Solver:
         """Run every test net and log the means of its outputs; a test net without test_iter sees every record once.
         A signal that asks to stop ends it early; the run that resumes starts this test again."""
         results = []
+        positions = [(source, source.position) for net in self.test_nets for _, source in net.sources]
         for index, net in enumerate(self.test_nets):
             logger.info("Iteration %d, Testing net (#%d)", self.iter, index)
             iterations = self.param.test_iter[index] if index < len(self.param.test_iter) else None
-            positions = [source.position for _, source in net.sources]
             means = evaluate(net, iterations, lambda: self.signals.stop)
             if self.signals.stop:
-                for (_, source), position in zip(net.sources, positions, strict=True):
+                for source, position in positions:
                     source.position = position
                 break
             if self.param.test_compute_loss:
@@ -265,4 +264,5 @@ def choose_device(solver: SolverParameter, device: str | torch.device | None) ->
         if solver.HasField("solver_mode"):
             logger.warning("solver_mode is GPU, but there is none here: running on the CPU")
         return torch.device("cpu")
+    torch.backends.cudnn.allow_tf32 = False  # cuDNN would round fp32 inputs to ten bits; Caffe never did
     return torch.device("cuda", solver.device_id)

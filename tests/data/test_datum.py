@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from netspec.data.datum import Datum, decode, encoded_datum, raw_datum
-from netspec.data.errors import DataError
+from netspec.errors import DataError
 
 
 def jpeg():

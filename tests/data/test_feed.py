@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netspec.data.datum import encoded_datum, raw_datum
-from netspec.data.errors import DataError
 from netspec.data.feed import Feed
 from netspec.data.lmdb_store import write_lmdb
 from netspec.data.mean import write_mean
+from netspec.errors import DataError
 from netspec.layers.base import LayerError
 from netspec.layers.sources import SOURCE_TYPES
 from netspec.schema.netspec_pb2 import TEST, TRAIN, LayerParameter

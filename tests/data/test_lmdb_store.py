@@ -7,8 +7,8 @@ import lmdb
 import pytest
 
 from netspec.data import lmdb_store
-from netspec.data.errors import DataError
 from netspec.data.lmdb_store import LmdbStore, write_lmdb
+from netspec.errors import DataError
 
 
 def empty_lmdb(path):

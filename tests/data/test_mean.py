@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from netspec.data.errors import DataError
 from netspec.data.mean import compute_mean, read_mean, write_mean
+from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import BlobProto, BlobShape
 
 VALUES = [float(i) for i in range(24)]

@@ -7,9 +7,9 @@ import pytest
 
 from netspec.data import cache, records
 from netspec.data.datum import Datum, encoded_datum, raw_datum
-from netspec.data.errors import DataError
 from netspec.data.lmdb_store import LmdbStore
 from netspec.data.records import Records
+from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import DataParameter
 
 AUTO, ON, OFF = DataParameter.AUTO, DataParameter.ON, DataParameter.OFF

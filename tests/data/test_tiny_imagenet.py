@@ -12,9 +12,9 @@ import pytest
 
 from netspec.data import tiny_imagenet
 from netspec.data.datum import decode
-from netspec.data.errors import DataError
 from netspec.data.lmdb_store import LmdbStore
 from netspec.data.mean import read_mean
+from netspec.errors import DataError
 
 TOOL = Path(__file__).parents[2] / "tools" / "get_data.py"
 WNIDS = ["n03", "n01", "n02"]

@@ -1,0 +1,211 @@
+"""What a net costs before it runs: shapes, parameters, multiply-adds and memory. None of its memory is allocated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from google.protobuf.message import Message
+from torch import Tensor, nn
+
+from netspec.compiler import Compiled, compile_graph
+from netspec.errors import SpecError, nearest
+from netspec.graph import Graph, Node, build, net_state
+from netspec.layers.base import Shape
+from netspec.layers.sources import SOURCE_TYPES
+from netspec.schema.netspec_pb2 import LayerParameter, NetParameter
+from netspec.spec import Document, document_of
+
+_BYTES = 4  # of a float32
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer: the shapes of its tops, its learned parameters, the multiply-adds of a forward pass over a batch."""
+
+    name: str
+    type: str
+    tops: list[Shape]
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A net in one phase. `parameters` counts a shared blob once; `parameter_bytes` has the states too; `blob_bytes`
+    is the memory of every blob of a batch, one that is changed in place once; `notes` say what was assumed."""
+
+    title: str
+    rows: list[Row]
+    batch: int
+    parameters: int
+    multiply_adds: int
+    parameter_bytes: int
+    blob_bytes: int
+    notes: list[str]
+
+
+def summarize(
+    net: str | Path | NetParameter | Document[NetParameter],
+    phase: str = "TEST",
+    *,
+    stages: Iterable[str] = (),
+    level: int = 0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Summary:
+    """The costs of a net in one phase; the arguments are those of `Net`.
+
+    Where the data of a data layer is not there, the shapes of its tops come from its text. SpecError where the text is
+    wrong or does not say them, or where `shapes` names what is no input; DataError where data is there, but wrong.
+    """
+    graph = build(document_of(net, NetParameter), net_state(phase, level, stages))
+    given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
+    _check_given(graph, given)
+    known, notes = _known_shapes(graph, given)
+    compiled = compile_graph(graph, known, torch.device("cpu"), seed=0)
+    rows = list(_rows(compiled))
+    blobs = list(_blobs(compiled))
+    return Summary(
+        title=f"{graph.name or 'net'}, phase {phase}",
+        rows=rows,
+        batch=next((compiled.shapes[name][0] for name in compiled.inputs if compiled.shapes[name]), 1),
+        parameters=sum(blob.numel() for blob in blobs if isinstance(blob, nn.Parameter)),
+        multiply_adds=sum(row.multiply_adds for row in rows),
+        parameter_bytes=sum(blob.numel() for blob in blobs) * _BYTES,
+        blob_bytes=sum(math.prod(shape) for shape in compiled.shapes.values()) * _BYTES,
+        notes=notes,
+    )
+
+
+def _rows(compiled: Compiled) -> Iterator[Row]:
+    modules = {layer.node.where: layer.module for layer in compiled.layers}
+    for node in compiled.graph.nodes:
+        tops = [compiled.shapes[name] for name in node.tops]
+        parameters = multiply_adds = 0
+        if (module := modules.get(node.where)) is not None:
+            parameters = sum(blob.numel() for blob in module.parameters())
+            multiply_adds = module.multiply_adds([compiled.shapes[name] for name in node.bottoms], tops)
+        yield Row(node.name, node.param.type, tops, parameters, multiply_adds)
+
+
+def _blobs(compiled: Compiled) -> Iterator[Tensor]:
+    """The blobs of all layers, one that several share under a name once."""
+    seen = set()
+    for layer in compiled.layers:
+        specs = layer.node.param.param
+        for index, blob in enumerate(layer.module.blobs()):
+            name = specs[index].name if index < len(specs) else ""
+            if name not in seen:
+                yield blob
+            seen |= {name} - {""}
+
+
+# --- shapes of the inputs ---------------------------------------------------------------------------------------------
+
+
+def _check_given(graph: Graph, given: Mapping[str, Shape]) -> None:
+    kinds = ("Input", *SOURCE_TYPES)
+    inputs = [top for node in graph.nodes if node.param.type in kinds for top in node.tops]
+    for name, shape in given.items():
+        if name not in inputs:
+            reason = f'"{name}" is no input of this net (it has {", ".join(inputs) or "none"})'
+            raise SpecError(reason, "--shape", f"{name}={','.join(map(str, shape))}", hint=nearest(name, inputs))
+
+
+def _known_shapes(graph: Graph, given: Mapping[str, Shape]) -> tuple[dict[str, Shape], list[str]]:
+    """The shapes given, and those of data layers that cannot be opened; with a note on each of these."""
+    known, notes = dict(given), []
+    for node in graph.nodes:
+        if node.param.type not in SOURCE_TYPES or set(node.tops) <= set(given):
+            continue
+        images = node.tops[0]
+        missing = next((name for name in _files(node.param) if not graph.document.find(name).exists()), None)
+        if images in given:
+            known.update(_with_labels(node, given[images], given))
+        elif missing is not None:
+            known.update(_with_labels(node, _text_shape(graph, node, missing), given))
+            shapes = ", ".join(f"{top} {_text(known[top])}" for top in node.tops)
+            notes.append(f'{node.name}: "{missing}" is not there; assumed from the text: {shapes}')
+    return known, notes
+
+
+def _with_labels(node: Node, images: Shape, given: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The shapes of a data layer's tops: images, and one label an image."""
+    return {node.tops[0]: images} | {top: given.get(top, images[:1]) for top in node.tops[1:]}
+
+
+def _parts(param: LayerParameter) -> list[Message]:
+    """The messages inside a layer's message."""
+    return [part for _, part in param.ListFields() if isinstance(part, Message)]
+
+
+def _files(param: LayerParameter) -> list[str]:
+    """The files that a data layer names, its source first."""
+    found = [getattr(part, name, "") for name in ("source", "mean_file") for part in _parts(param)]
+    return [name for name in found if name]
+
+
+def _text_shape(graph: Graph, node: Node, missing: str) -> Shape:
+    """The shape of a data layer's images, from its text alone."""
+    transform = node.param.transform_param
+    batch = next((part.batch_size for part in _parts(node.param) if hasattr(part, "batch_size")), 0)
+    if not batch or not transform.crop_size:
+        field = "crop_size" if batch else "batch_size"
+        reason = f'"{missing}" is not there and the text gives no {field}: give the shape of "{node.tops[0]}"'
+        raise graph.document.error(f'layer "{node.name}": {reason} (--shape {node.tops[0]}=N,C,H,W)', *node.where)
+    # A single mean_value stands for any number of channels.
+    channels = len(transform.mean_value) if len(transform.mean_value) > 1 else 1 if transform.force_gray else 3
+    return (batch, channels, transform.crop_size, transform.crop_size)
+
+
+# --- as text ----------------------------------------------------------------------------------------------------------
+
+
+def table(summary: Summary) -> str:
+    """A summary as lines of text: one a layer, then the totals."""
+    cells = [("layer", "type", "tops", "parameters", "multiply-adds")]
+    for row in summary.rows:
+        counts = [f"{count:,}" if count else "" for count in (row.parameters, row.multiply_adds)]
+        cells.append((row.name, row.type, ", ".join(map(_text, row.tops)), counts[0], counts[1]))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [summary.title, *summary.notes, ""]
+    for line in cells:
+        left = [cell.ljust(width) for cell, width in zip(line[:3], widths[:3], strict=True)]
+        right = [cell.rjust(width) for cell, width in zip(line[3:], widths[3:], strict=True)]
+        lines.append("  ".join([*left, *right]).rstrip())
+    return "\n".join([*lines, "", *_totals(summary)])
+
+
+def _totals(summary: Summary) -> list[str]:
+    one = summary.multiply_adds / max(summary.batch, 1)
+    return [
+        f"parameters     {summary.parameters:,} ({_binary(summary.parameter_bytes)})",
+        f"multiply-adds  {_decimal(summary.multiply_adds)} for a batch of {summary.batch}, {_decimal(one)} an image",
+        f"blobs          {_binary(summary.blob_bytes)} for a batch",
+    ]
+
+
+def _text(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _decimal(number: float) -> str:
+    """1234567 -> 1.23 M."""
+    return _scaled(number, 1000, ("", "k", "M", "G", "T", "P"))
+
+
+def _binary(count: float) -> str:
+    """83950000 -> 80.1 MiB."""
+    return _scaled(count, 1024, ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB"))
+
+
+def _scaled(number: float, base: int, units: Sequence[str]) -> str:
+    power = 0
+    while number >= base and power + 1 < len(units):
+        number /= base
+        power += 1
+    digits = ".3g" if number < 999.5 else ".0f"
+    return f"{number:{digits}} {units[power]}".rstrip()

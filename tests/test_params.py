@@ -1,0 +1,181 @@
+"""Blobs: filled, shared by name, lent by another net, and what a solver is told of them."""
+
+import pytest
+import torch
+
+from netspec import Net, SpecError, parse_net
+from netspec.params import misfit
+from netspec.schema.netspec_pb2 import NetParameter
+from netspec.spec import parse
+
+DATA = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 6] } } }\n'
+
+
+def product(name: str, params: str = "", num_output: int = 6, bottom: str = "data", fillers: str = "") -> str:
+    return (
+        f'layer {{ name: "{name}" type: "InnerProduct" bottom: "{bottom}" top: "{name}" {params}'
+        f" inner_product_param {{ num_output: {num_output} {fillers} }} }}\n"
+    )
+
+
+def net(text: str, **options: object) -> Net:
+    return Net(parse_net(DATA + text), **options)  # type: ignore[arg-type]
+
+
+GAUSSIAN = 'weight_filler { type: "gaussian" } bias_filler { type: "uniform" }'
+
+
+def test_a_seed_gives_the_same_blobs() -> None:
+    """Fillers draw from torch's generator, in the order of the layers."""
+    nets = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        nets.append(net(product("a", fillers=GAUSSIAN) + product("b", fillers=GAUSSIAN)))
+    first, same, other = ([blob for blobs in n.layer_params.values() for blob in blobs] for n in nets)
+    assert all(map(torch.equal, first, same))
+    assert not any(map(torch.equal, first, other))
+    assert not torch.equal(first[0], first[2])
+
+
+def test_without_a_filler_a_blob_is_zero() -> None:
+    """Caffe's default filler is the constant 0."""
+    assert all(not blob.any() for blob in net(product("a")).layer_params["a"])
+
+
+def test_params_in_caffes_order() -> None:
+    """Every blob comes once, with its layer and multipliers; without a `param` these are 1."""
+    params = net(
+        product("a", "param { lr_mult: 2 decay_mult: 0 }") + product("b", "param { } param { lr_mult: 0 }")
+    ).params
+    assert [(p.layer, tuple(p.tensor.shape), p.lr_mult, p.decay_mult) for p in params] == [
+        ("a", (6, 6), 2, 0), ("a", (6,), 1, 1), ("b", (6, 6), 1, 1), ("b", (6,), 0, 1),
+    ]  # fmt: skip
+    assert [p.tensor.requires_grad for p in params] == [True, True, True, False]
+
+
+def test_states_are_no_torch_parameters() -> None:
+    """BatchNorm's statistics are blobs of the net, but neither learn nor have a rate."""
+    bn = net('layer { name: "bn" type: "BatchNorm" bottom: "data" top: "bn" }')
+    assert [p.lr_mult for p in bn.params] == [0, 0, 0]
+    assert list(bn.parameters()) == []
+    assert len(bn.layer_params["bn"]) == 3
+
+
+SHARED = 'param { name: "w" } param { name: "b" }'
+
+
+def test_a_shared_blob_is_one_param() -> None:
+    """Layers that name a blob share it: one Param, one tensor, the first layer's filler."""
+    shared = net(product("a", SHARED, fillers=GAUSSIAN) + product("b", SHARED, bottom="a"))
+    assert [p.layer for p in shared.params] == ["a", "a"]
+    assert len(list(shared.parameters())) == 2
+    for a, b in zip(shared.layer_params["a"], shared.layer_params["b"], strict=True):
+        assert a is b
+        assert a.any()
+
+
+def test_gradients_of_a_shared_blob_add_up() -> None:
+    """A shared weight has the gradient of all its uses, as in plain torch."""
+    shared = net(product("a", SHARED, fillers=GAUSSIAN) + product("b", SHARED, bottom="a"))
+    weight, bias = (blob.detach().clone().requires_grad_() for blob in shared.layer_params["a"])
+    x = torch.randn(2, 6)
+    shared(data=x)["b"].square().sum().backward()
+    linear = torch.nn.functional.linear
+    linear(linear(x, weight, bias), weight, bias).square().sum().backward()
+    torch.testing.assert_close(shared.layer_params["a"][0].grad, weight.grad)
+    torch.testing.assert_close(shared.layer_params["a"][1].grad, bias.grad)
+
+
+def test_a_blob_shared_within_a_layer() -> None:
+    """Two blobs of one layer may be one."""
+    text = (
+        'layer { name: "conv" type: "Scale" bottom: "data" top: "y" param { name: "w" } param { name: "w" }'
+        " scale_param { bias_term: true } }"
+    )
+    scale = net(text)
+    assert len(scale.params) == 1
+    assert scale.layer_params["conv"][0] is scale.layer_params["conv"][1]
+
+
+@pytest.mark.parametrize(
+    ("second", "reason", "at"),
+    [
+        (
+            product("b", SHARED, num_output=5),
+            'the shared blob "w" has shape (5, 6) here and (6, 6) in layer "a"',
+            'param { name: "w"',
+        ),
+        (
+            product("b", 'param { name: "w" lr_mult: 2 }'),
+            'lr_mult of the shared blob "w" is not that of layer "a"',
+            "lr_mult: 2",
+        ),
+        (
+            product("b", 'param { name: "w" decay_mult: 2 }'),
+            'decay_mult of the shared blob "w" is not that of layer "a"',
+            "decay_mult: 2",
+        ),
+        (product("b", "param { } param { } param { }"), "3 param for 2 blobs", "param { } inner"),
+        (product("b", fillers='weight_filler { type: "xaiver" }'), "did you mean 'xavier'", "weight_filler"),
+    ],
+)
+def test_params_that_do_not_fit(second: str, reason: str, at: str) -> None:
+    """Shared blobs must agree in shape and in multipliers that are written; fillers must exist."""
+    with pytest.raises(SpecError) as caught:
+        Net(parse(DATA + product("a", SHARED) + second, NetParameter))
+    error = caught.value
+    assert reason in error.reason
+    assert error.line == 3
+    assert error.source_line[error.column - 1 :].startswith(at)
+
+
+def test_multipliers_left_out_are_the_owners() -> None:
+    """A sharing layer that writes no multiplier takes the owner's."""
+    shared = net(product("a", 'param { name: "w" lr_mult: 3 }') + product("b", 'param { name: "w" }'))
+    assert [p.lr_mult for p in shared.params] == [3, 1, 1]
+
+
+def test_a_borrowing_net_sees_every_change() -> None:
+    """With `share`, blobs are the other net's own tensors; layers that it lacks are filled."""
+    train = net(product("a", fillers=GAUSSIAN))
+    test = net(product("a") + product("b", bottom="a"), share=train)
+    with torch.no_grad():
+        train.layer_params["a"][1].fill_(7)
+    assert test.layer_params["a"][0] is train.layer_params["a"][0]
+    assert torch.equal(test(data=torch.zeros(2, 6), blobs=["a"])["a"], torch.full((2, 6), 7.0))
+    assert not test.layer_params["b"][0].any()
+
+
+def test_a_borrowing_net_shares_states() -> None:
+    """Statistics that training gathers are those the test net uses."""
+    text = 'layer { name: "bn" type: "BatchNorm" bottom: "data" top: "bn" }'
+    train = net(text, phase="TRAIN")
+    test = net(text, share=train)
+    x = torch.randn(2, 6) + 5
+    train(data=x)
+    expected = (x - x.mean(0)) / (x.var(0) + 1e-5).sqrt()
+    torch.testing.assert_close(test(data=x)["bn"], expected)
+
+
+def test_a_borrowing_net_must_fit() -> None:
+    """A blob of another shape in the lending net is a SpecError at the layer."""
+    with pytest.raises(
+        SpecError, match=r'blob 0 of layer "a" has shape \(5, 6\) here and \(6, 6\) there \(in the train net\)'
+    ):
+        net(product("a", num_output=5), share=net(product("a")))
+
+
+@pytest.mark.parametrize(
+    ("own", "stored", "problem"),
+    [
+        ([(2, 3)], [(2, 3)], ""),
+        ([(2, 3), (2,)], [(1, 1, 2, 3), (1, 1, 1, 2)], ""),
+        ([(1,)], [()], ""),
+        ([(2, 3)], [(3, 2)], 'blob 0 of layer "a" has shape (2, 3) here and (3, 2) there'),
+        ([(2, 3)], [(2, 3, 1, 1)], 'blob 0 of layer "a" has shape (2, 3) here and (2, 3, 1, 1) there'),
+        ([(2, 3), (2,)], [(2, 3)], 'layer "a" has 2 blobs here and 1 there'),
+    ],
+)
+def test_misfit(own: list[tuple[int, ...]], stored: list[tuple[int, ...]], problem: str) -> None:
+    """Blobs fit where their shapes agree but for ones in front, as old files pad them."""
+    assert misfit("a", [torch.empty(s) for s in own], [torch.empty(s) for s in stored]) == problem

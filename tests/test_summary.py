@@ -1,0 +1,145 @@
+"""What `netspec.summary` counts, against formulas worked by hand."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netspec import SpecError, parse_net
+from netspec.summary import summarize, table
+
+ZOO = Path(__file__).parents[1] / "zoo"
+
+# Each layer with blobs: inputs a group and channel times the window's area, outputs, and the size of its square map.
+NIN = {
+    "conv1": (3 * 25, 192, 48), "cccp1": (192, 160, 48), "cccp2": (160, 96, 48),
+    "conv2": (96 * 25, 192, 24), "cccp3": (192, 192, 24), "cccp4": (192, 192, 24),
+    "conv3": (192 * 9, 192, 12), "cccp5": (192, 192, 12), "cccp6": (192, 200, 12),
+}  # fmt: skip
+ALEXNET = {
+    "conv1": (3 * 121, 96, 12), "conv2": (96 // 2 * 25, 256, 6), "conv3": (256 * 9, 384, 3),
+    "conv4": (384 // 2 * 9, 384, 3), "conv5": (384 // 2 * 9, 256, 3),
+    "fc6": (256, 4096, 1), "fc7": (4096, 4096, 1), "fc8": (4096, 200, 1),
+}  # fmt: skip
+
+SMALL = """
+name: "small"
+layer {{ name: "data" type: "Data" top: "data" top: "label" transform_param {{ {transform} }}
+        data_param {{ source: "nowhere" batch_size: 4 }} }}
+layer {{ name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param {{ num_output: 2 }} }}
+layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }}
+"""
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+@pytest.mark.parametrize(("name", "layers", "total"), [("nin", NIN, 1_003_656), ("alexnet", ALEXNET, 20_987_464)])
+def test_zoo_is_counted(name: str, layers: dict[str, tuple[int, int, int]], total: int, phase: str) -> None:
+    """The nets of the zoo have the parameters and multiply-adds that their layers' formulas give."""
+    summary = summarize(ZOO / f"{name}.prototxt", phase)
+    counted = {row.name: (row.parameters, row.multiply_adds) for row in summary.rows if row.parameters}
+    assert counted == {
+        layer: ((inputs + 1) * outputs, 100 * inputs * outputs * size**2)
+        for layer, (inputs, outputs, size) in layers.items()
+    }
+    assert summary.parameters == total
+    assert summary.parameter_bytes == 4 * total
+    assert summary.multiply_adds == sum(count for _, count in counted.values())
+
+
+@pytest.mark.parametrize(("name", "layers"), [("nin", NIN), ("alexnet", ALEXNET)])
+def test_shapes_are_those_of_the_batch(name: str, layers: dict[str, tuple[int, int, int]]) -> None:
+    """Every layer's tops carry the batch, the outputs and the size of the map."""
+    tops = {row.name: row.tops for row in summarize(ZOO / f"{name}.prototxt").rows}
+    for layer, (_, outputs, size) in layers.items():
+        assert tops[layer] == [(100, outputs, size, size)[: 2 if layer.startswith("fc") else 4]]
+    assert tops["loss"] == tops["accuracy"] == [()]
+
+
+def test_blob_memory_counts_each_blob_once() -> None:
+    """A blob that layers change in place takes its memory once."""
+    net = """
+    layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 5 dim: 7 } } }
+    layer { name: "relu" type: "ReLU" bottom: "x" top: "x" }
+    layer { name: "copy" type: "ReLU" bottom: "x" top: "y" }
+    """
+    assert summarize(parse_net(net)).blob_bytes == 4 * (5 * 7 + 5 * 7)
+
+
+def test_shared_blobs_count_once() -> None:
+    """Two layers that share a weight count it once in the total, and each in its own row."""
+    layer = """layer {{ name: "{0}" type: "InnerProduct" bottom: "x" top: "{0}" param {{ name: "w" }}
+               inner_product_param {{ num_output: 3 }} }}"""
+    shape = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 7 } } }'
+    summary = summarize(parse_net(shape + layer.format("a") + layer.format("b")))
+    assert [row.parameters for row in summary.rows] == [0, 3 * 7 + 3, 3 * 7 + 3]
+    assert summary.parameters == 3 * 7 + 3 + 3
+
+
+def test_states_take_memory_but_are_not_learned() -> None:
+    """The statistics of BatchNorm are in the memory of the parameters, not in their number."""
+    net = """
+    layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 5 } } }
+    layer { name: "norm" type: "BatchNorm" bottom: "x" top: "x" }
+    """
+    summary = summarize(parse_net(net))
+    assert (summary.parameters, summary.parameter_bytes) == (0, 4 * (5 + 5 + 1))
+
+
+@pytest.mark.parametrize(
+    ("transform", "shape"),
+    [
+        ("crop_size: 6", (4, 3, 6, 6)),
+        ("crop_size: 6 force_gray: true", (4, 1, 6, 6)),
+        ("crop_size: 6 mean_value: 1", (4, 3, 6, 6)),
+        ("crop_size: 6 mean_value: 1 mean_value: 2", (4, 2, 6, 6)),
+    ],
+)
+def test_missing_data_is_replaced_by_the_text(transform: str, shape: tuple[int, ...]) -> None:
+    """Where the data is not there, batch_size, crop_size and mean_value give the shape, and a note says so."""
+    summary = summarize(parse_net(SMALL.format(transform=transform)))
+    assert summary.rows[0].tops == [shape, (4,)]
+    assert len(summary.notes) == 1
+    assert '"nowhere" is not there' in summary.notes[0]
+
+
+def test_missing_data_without_crop_asks_for_a_shape() -> None:
+    """Without data and crop_size nothing tells the shape: the message names the blob to give."""
+    with pytest.raises(SpecError, match=r'"nowhere" is not there and the text gives no crop_size.*"data"'):
+        summarize(parse_net(SMALL.format(transform="")))
+
+
+@given(st.lists(st.integers(1, 64), min_size=2, max_size=4))
+def test_given_shape_stands_for_the_data(shape: list[int]) -> None:
+    """A given shape is taken as it is, its first axis is the labels', and no data is looked for."""
+    summary = summarize(parse_net(SMALL.format(transform="")), shapes={"data": shape})
+    assert summary.rows[0].tops == [tuple(shape), (shape[0],)]
+    assert summary.batch == shape[0]
+    assert summary.notes == []
+
+
+def test_a_shape_for_no_input_is_refused() -> None:
+    """A misspelt input is named, with the input that is nearest."""
+    with pytest.raises(SpecError, match='"dat" is no input') as caught:
+        summarize(parse_net(SMALL.format(transform="crop_size: 6")), shapes={"dat": (1, 3, 6, 6)})
+    assert caught.value.hint == 'did you mean "data"?'
+
+
+def test_data_that_is_there_gives_the_shape() -> None:
+    """Data that is there is opened and gives its own shape."""
+    digits = Path(__file__).parents[1] / "netspec/data/digits/train_lmdb"
+    summary = summarize(parse_net(SMALL.format(transform="").replace("nowhere", str(digits))))
+    assert summary.rows[0].tops[0][:2] == (4, 1)
+    assert summary.notes == []
+
+
+def test_table_has_a_line_a_layer_and_readable_totals() -> None:
+    """The table shows each layer's numbers and the totals in readable units."""
+    lines = table(summarize(ZOO / "alexnet.prototxt")).splitlines()
+    assert lines[0] == "AlexNet, phase TEST"
+    assert any(line.split() == ["conv1", "Convolution", "100x96x12x12", "34,944", "501,811,200"] for line in lines)
+    assert lines[-3:] == [
+        "parameters     20,987,464 (80.1 MiB)",
+        "multiply-adds  5.26 G for a batch of 100, 52.6 M an image",
+        "blobs          30.4 MiB for a batch",
+    ]
