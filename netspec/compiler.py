@@ -42,6 +42,7 @@ class Compiled:
     sources: list[tuple[Node, Source]] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    makers: dict[str, Layer] = field(default_factory=dict)
     loss_weights: dict[str, float] = field(default_factory=dict)
 
 
@@ -137,6 +138,9 @@ def _build_layer(compiled: Compiled, node: Node) -> list[Shape]:
         shapes = ", ".join(map(str, bottoms))
         raise LayerError(f"{node.param.type} cannot take bottoms of shape {shapes}: {first_line(error)}") from None
     _set_loss_weights(compiled, node, module)
+    maker = compiled.makers.get(node.bottoms[0]) if node.bottoms else None
+    module.in_place = node.tops == node.bottoms and maker is not None and not maker.needs_top
+    compiled.makers.update(dict.fromkeys(node.tops, module))
     key = _free_key(compiled.root, node.name)
     compiled.root.add_module(key, module)
     compiled.layers.append(BuiltLayer(node, key, module))

@@ -22,7 +22,9 @@ class ReLU(Layer):
         self.negative_slope = param.relu_param.negative_slope
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, self.negative_slope) if self.negative_slope else F.relu(x)
+        if self.negative_slope:
+            return F.leaky_relu(x, self.negative_slope, self.in_place)
+        return F.relu(x, self.in_place)
 
 
 @layer("PReLU")

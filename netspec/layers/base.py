@@ -35,6 +35,12 @@ class Layer(nn.Module):
     testing reads ``self.training``, which the net sets by its phase.
     """
 
+    needs_top = True
+    """Whether the backward pass reads the tops, so that nobody may overwrite them."""
+
+    in_place = False
+    """Set by the compiler where this layer, with its top named as its bottom, may really overwrite the bottom."""
+
     is_loss = False
     """Whether the first top counts toward the loss with weight 1 when the text gives no `loss_weight`."""
 

@@ -26,6 +26,8 @@ class Convolution(Layer):
     without a filler are 0.
     """
 
+    needs_top = False
+
     weight: Tensor
     bias: Tensor | None
 

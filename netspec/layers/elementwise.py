@@ -80,6 +80,8 @@ class Scale(Overlay):
     With two bottoms s is the second one, and only b is a blob. Without a filler s is 1 and b is 0.
     """
 
+    needs_top = False
+
     scale: Tensor
     bias: Tensor
 

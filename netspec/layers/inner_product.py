@@ -22,6 +22,8 @@ class InnerProduct(Layer):
     Weight (num_output, K), or (K, num_output) with `transpose`; bias (num_output,). PyTorch's Linear does not flatten.
     """
 
+    needs_top = False
+
     weight: Tensor
     bias: Tensor | None
 

@@ -54,6 +54,8 @@ class BatchNorm(Layer):
     `use_global_stats` takes the sums in training too, and leaves them as they are.
     """
 
+    needs_top = False
+
     mean: Tensor
     variance: Tensor
     factor: Tensor
