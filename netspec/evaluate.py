@@ -17,31 +17,30 @@ def evaluate(
     """The mean of every output, flattened, by name.
 
     With `iterations`, over that many batches from where the data layer stands, as in Caffe; without, over every
-    record exactly once, each batch weighing by its records. Ends early once `stop` says so. SpecError where the net
-    has no one data layer to run over.
+    record exactly once: each batch weighs by its records, outputs with a row a record (two axes or more) are taken
+    row by row, and labels that nobody reads are left out. Ends early once `stop` says so. SpecError where the net has
+    no one data layer to run over.
     """
     sums: dict[str, Tensor] = {}
     total = 0
-    for count, out in _batches(net, iterations):
+    for count, out in _batches(net) if iterations is None else ((1, net()) for _ in range(iterations)):
         if stop():
             break
         total += count
         for name, top in out.items():
             # In double precision: a mean over 10,000 single-precision sums would lose digits that users compare.
-            value = top.detach().double().flatten() * count
+            top = top.detach().double()
+            value = top.sum(0).flatten() if iterations is None and top.dim() > 1 else top.flatten() * count
             sums[name] = sums[name] + value if name in sums else value
     return {name: (value / max(total, 1)).tolist() for name, value in sums.items()}
 
 
-def _batches(net: Net, iterations: int | None) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """The weight and the outputs of every batch."""
-    if iterations is not None:
-        for _ in range(iterations):
-            yield 1, net()
-        return
+def _batches(net: Net) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """The number of records and the outputs of every batch of a whole pass."""
     if len(net.sources) != 1:
         reason = f"a pass over every record needs one data layer, this net has {len(net.sources)}"
         raise net.graph.document.error(reason)
     node, source = net.sources[0]
+    blobs = [name for name in net.outputs if name not in node.tops]
     for tensors in source.once():
-        yield len(tensors[0]), net(**dict(zip(node.tops, tensors, strict=True)))
+        yield len(tensors[0]), net(blobs=blobs, **dict(zip(node.tops, tensors, strict=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from contextlib import suppress
@@ -15,6 +16,8 @@ def write_whole(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for abandoned in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            abandoned.unlink(missing_ok=True)  # of a process that was killed as it wrote this file
         with beside.open("wb") as file:
             file.write(content)
             file.flush()

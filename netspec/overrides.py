@@ -7,7 +7,7 @@ from pathlib import Path
 
 from netspec.errors import SpecError, nearest
 from netspec.graph import PHASES
-from netspec.schema.netspec_pb2 import LayerParameter, NetParameter, SolverParameter
+from netspec.schema.netspec_pb2 import LayerParameter, NetParameter, Phase, SolverParameter
 from netspec.spec import Document, document_of, set_field
 
 
@@ -36,13 +36,18 @@ class Overrides:
             set_field(changed, setting)
         return changed
 
-    def applied_to_net(self, net: str | Path | NetParameter | Document[NetParameter]) -> Document[NetParameter]:
-        """A copy of a net's document with the settings in its layers; SpecError where a layer is not there."""
+    def applied_to_net(
+        self, net: str | Path | NetParameter | Document[NetParameter], phase: Phase
+    ) -> Document[NetParameter]:
+        """A copy of a net's document with the settings for this phase in its layers; SpecError where one is not
+        there."""
         document = document_of(net, NetParameter)
         changed = NetParameter()
         changed.CopyFrom(document.message)
-        for layer, phase, setting in self._for_layers:
-            matching = [param for param in changed.layer if param.name == layer and _is_of(param, phase)]
+        for layer, only, setting in self._for_layers:
+            if only and PHASES[only] != phase:
+                continue
+            matching = [param for param in changed.layer if param.name == layer and _is_of(param, only)]
             if not matching:
                 hint = nearest(layer, [param.name for param in changed.layer])
                 raise SpecError(f'the net has no layer "{layer}" to set', "--set", setting, hint=hint)

@@ -76,3 +76,12 @@ def test_a_pass_needs_data() -> None:
     text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 2] } } }'
     with pytest.raises(SpecError, match="needs one data layer, this net has 0"):
         evaluate(Net(parse_net(text)))
+
+
+def test_scores_as_outputs(net: Net) -> None:
+    """An output with a row a record becomes the mean row over all records, though the last batch is short."""
+    text = "".join(line for line in from_anywhere().splitlines(True) if "Loss" not in line and "Accuracy" not in line)
+    scores = Net(parse_net(text.replace("batch_size: 33", "batch_size: 100")), share=net)
+    assert scores.outputs == ("ip", "label")
+    expected = np.load(TRAINING / "curve.npz")["scores"].mean(0)
+    assert evaluate(scores) == {"ip": pytest.approx(expected.tolist(), abs=1e-4)}

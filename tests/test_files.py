@@ -73,3 +73,11 @@ def test_what_cannot_be_read(tmp_path: Path, place: str, reason: str) -> None:
     """A file that is missing or none is an error with its path and the cause."""
     with pytest.raises(SnapshotError, match=reason):
         read_whole(tmp_path / place)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """The unfinished file of an earlier process goes when the file is written again; that of another file stays."""
+    for name in (".a.bin.1.tmp", ".b.bin.1.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    write_whole(tmp_path / "a.bin", b"whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.bin.1.tmp", "a.bin"]

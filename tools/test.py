@@ -21,10 +21,11 @@ def main() -> int:
 
     from netspec import Net, evaluate, log_to_stderr, readable_errors
     from netspec.overrides import Overrides
+    from netspec.schema.netspec_pb2 import TEST
 
     log_to_stderr()
     with readable_errors():
-        document = Overrides(args.settings).applied_to_net(args.net)
+        document = Overrides(args.settings).applied_to_net(args.net, TEST)
         net = Net(document, "TEST", stages=args.stage, level=args.level, device=args.device)
         net.check_labels()
         report = net.load(args.weights, whole=True)

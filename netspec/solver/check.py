@@ -23,6 +23,8 @@ def check_solver(document: Document[SolverParameter]) -> None:
         raise document.error(f'there is no solver type "{solver.type}"', "type", wrong=solver.type, known=UPDATES)
     if solver.HasField("solver_type"):
         raise document.error('"solver_type" is the older form; write type and the name as a string', "solver_type")
+    if solver.snapshot_format != SolverParameter.BINARYPROTO:
+        raise document.error("snapshot_format is BINARYPROTO; HDF5 is not written", "snapshot_format")
     if solver.regularization_type not in ("L1", "L2"):
         raise document.error("regularization_type is L1 or L2", "regularization_type")
     for name, least in _AT_LEAST.items():

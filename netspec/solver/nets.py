@@ -18,7 +18,7 @@ def build_train_net(
 ) -> Net:
     """The train net, from whichever of the four fields the solver gives."""
     field = next(name for name in ("net", "net_param", "train_net", "train_net_param") if solver.HasField(name))
-    source = overrides.applied_to_net(_net_document(document, solver, field))
+    source = overrides.applied_to_net(_net_document(document, solver, field), TRAIN)
     return Net(source, state=_state(source, TRAIN, solver.train_state), device=device, seed=seed)
 
 
@@ -31,7 +31,7 @@ def build_test_nets(
         return []
     nets = []
     for index, source in enumerate(_test_documents(document, solver)):
-        source = overrides.applied_to_net(source)
+        source = overrides.applied_to_net(source, TEST)
         own_state = solver.test_state[index] if solver.test_state else NetState()
         state = _state(source, TEST, own_state)
         nets.append(Net(source, state=state, device=train_net.device, seed=seed, share=train_net))

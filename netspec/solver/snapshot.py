@@ -143,8 +143,11 @@ def prune(prefix: str, newest: Path, keep: int) -> None:
     damaged or of a run before, neither count nor go."""
     paths = snapshots(prefix)
     for path in paths[paths.index(newest) :][keep:] if keep else ():
-        path.unlink(missing_ok=True)
-        path.with_suffix(".caffemodel").unlink(missing_ok=True)
+        for file in (path, path.with_suffix(".caffemodel")):
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise SnapshotError(f"{file}: cannot be deleted: {error.strerror}") from None
 
 
 def random_states(device: torch.device) -> list[RandomState]:

@@ -45,6 +45,9 @@ class Solver:
         overrides = Overrides([*settings, *(f"{name}={value}" for name, value in fields.items())])
         self.param = overrides.applied_to_solver(self.document.message)
         check_solver(Document(self.param, self.document.text, self.document.path))
+        for name in ("debug_info", "snapshot_diff"):
+            if getattr(self.param, name):
+                logger.warning("%s: %s is not done and has no effect", self.document.path, name)
         self.device = choose_device(self.param, device)
         self.seed = self.param.random_seed if self.param.random_seed >= 0 else torch.seed() % 2**31
         torch.manual_seed(self.seed)
@@ -69,10 +72,12 @@ class Solver:
         logger.info("Learning Rate Policy: %s", self.param.lr_policy)
         count = sum(param.tensor.numel() for param in self.net.params)
         logger.info("%d parameters, on %s, random_seed %d", count, self.device, self.seed)
+        if self.iter == 0 and (earlier := snapshots.snapshots(self.prefix)):
+            logger.warning("%s is of an earlier run and may be overwritten; --resume would go on with it", earlier[0])
         try:
             with self.signals.caught():
                 self._display.start(self.iter, self.param.max_iter)
-                while self.iter < self.param.max_iter and not self.signals.stop:
+                while self._goes_on():
                     self._iterate()
                 if self._saved != self.iter and (self.param.snapshot_after_train or self.signals.stop):
                     self.snapshot()
@@ -100,13 +105,17 @@ class Solver:
         """Run some iterations, whatever max_iter says; a signal that asks to stop ends them early."""
         last = self.iter + iterations
         self._display.start(self.iter, last)
-        while self.iter < last and not self.signals.stop:
+        while self._goes_on(last):
             self._iterate()
         self._display.close()
 
+    def _goes_on(self, last: int | None = None) -> bool:
+        """Take what came from outside since the last iteration; whether there is another, up to max_iter or `last`."""
+        self._edits.take(self.iter)
+        return self.iter < (self.param.max_iter if last is None else last) and not self.signals.stop
+
     def _iterate(self) -> None:
         """One iteration in Caffe's order: test if due, forward and backward, update, snapshot if due."""
-        self._edits.take(self.iter)
         if self._is_due(self.param.test_interval) and (self.iter > 0 or self.param.test_initialization):
             self.test()
             if self.signals.stop:
@@ -234,7 +243,7 @@ class Solver:
         snapshots.check_history(path, state, self.update.history)
         self.net.load(weights, whole=True)
         snapshots.copy_history(state, self.update.history)
-        self.iter = self._saved = state.iter
+        self.iter = state.iter
         logger.info("Resuming from %s at iteration %d", path, self.iter)
         if state.HasField("run"):
             self._restore_run(state.run)
