@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
 
+from netspec.errors import nearest
 from netspec.schema.netspec_pb2 import FillerParameter
 
 Fill = Callable[[Tensor, FillerParameter, Generator | None], object]
@@ -27,9 +27,8 @@ class FillerError(ValueError):
 def fill(blob: Tensor, filler: FillerParameter, generator: Generator | None = None) -> None:
     """Fill `blob` in place by the filler's rule; random numbers come from `generator`, of the blob's device."""
     if filler.type not in FILLERS:
-        near = difflib.get_close_matches(filler.type, FILLERS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FILLERS)}"
-        raise FillerError(f"unknown filler type {filler.type!r}; {hint}", "type")
+        hint = nearest(filler.type, FILLERS) or f"there are {', '.join(FILLERS)}"
+        raise FillerError(f'there is no filler type "{filler.type}"; {hint}', "type")
     if filler.sparse != -1 and filler.type != "gaussian":
         raise FillerError(f"sparse works with gaussian, not with {filler.type}", "sparse")
     FILLERS[filler.type](blob, filler, generator)

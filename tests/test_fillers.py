@@ -110,8 +110,8 @@ def test_names():
 @pytest.mark.parametrize(
     ("text", "shape", "reason", "field"),
     [
-        ('type: "xaviar"', (2, 3), "unknown filler type 'xaviar'; did you mean 'xavier'?", "type"),
-        ('type: "?"', (2, 3), f"unknown filler type '?'; there are {', '.join(FILLER_TYPES)}", "type"),
+        ('type: "xaviar"', (2, 3), 'there is no filler type "xaviar"; did you mean "xavier"?', "type"),
+        ('type: "?"', (2, 3), f'there is no filler type "?"; there are {", ".join(FILLER_TYPES)}', "type"),
         (
             'type: "bilinear"',
             (2, 3, 4, 5),
