@@ -1,0 +1,107 @@
+"""Every command and every piece of Python in the README runs, on small data and for few iterations."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from netspec import SpecError, read_net
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+INSTALLING = {"pip install -e .", "pip install -e '.[test]'", "pytest"}
+"""What whoever runs this test has done already."""
+
+CHANGES = {
+    "tools/get_data.py tiny-imagenet": lambda words: [*words, "--from", "tiny-imagenet-200"],
+    "tools/solve.py solvers/nin.solver": lambda words: [
+        *words, "--set", "max_iter=2", "--set", "data.data_param.batch_size=2", "--set", "display=1",
+    ],
+    "tools/test.py zoo/nin.prototxt": lambda words: [word.replace("85000", "2") for word in words],
+    "tools/bench.py": lambda words: [*words, "--nets", "nin", "--rounds", "1", "--batch", "2", "--seconds", "0.1"],
+}  # fmt: skip
+"""What is changed in a command so that it takes seconds and needs no download."""
+
+
+def blocks(language: str) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    return [text for kind, text in fenced if kind == language]
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    found = [command.strip() for line in lines for command in line.split("&&")]
+    return [command for command in found if command not in INSTALLING]
+
+
+def quick(command: str) -> list[str]:
+    words = shlex.split(command)
+    change = next((change for start, change in CHANGES.items() if command.startswith(f"python {start}")), list)
+    return [sys.executable, *change(words)[1:]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository as a user has it, with room of its own for data and snapshots, and a tiny Tiny ImageNet."""
+    folder = tmp_path_factory.mktemp("readme")
+    for name in ("zoo", "solvers", "tools", "netspec"):
+        (folder / name).symlink_to(ROOT / name)
+    base = folder / "tiny-imagenet-200"
+    annotations = []
+    for label, wnid in enumerate(("n01443537", "n01629819")):
+        for part, name in (("train", f"{wnid}_0.JPEG"), ("train", f"{wnid}_1.JPEG"), ("val", f"val_{label}.JPEG")):
+            place = base / "train" / wnid / "images" if part == "train" else base / "val" / "images"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 64), (90 * label, 40, 200)).save(place / name)
+        annotations.append(f"val_{label}.JPEG\t{wnid}\t0\t0\t63\t63\n")
+    (base / "wnids.txt").write_text("n01443537\nn01629819\n")
+    (base / "words.txt").write_text("n01443537\tgoldfish\nn01629819\tsalamander\n")
+    (base / "val" / "val_annotations.txt").write_text("".join(annotations))
+    return folder
+
+
+def run(words: list[str], folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "NETSPEC_CACHE": str(folder / "cache")}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
+    """The command ends without an error, after those before it."""
+    run(quick(command), folder)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_of_the_readme_runs(code: str, folder: Path) -> None:
+    """The code runs as it stands, after the README's commands."""
+    run([sys.executable, "-c", code], folder)
+
+
+def test_the_readme_shows_the_texts_as_they_are() -> None:
+    """The pieces of net and solver in the README stand in the files that it names."""
+    shown = [block for block in blocks("") if block.startswith(("layer", "net:"))]
+    assert len(shown) == 2
+    for block, file in zip(shown, ("zoo/quickstart.prototxt", "solvers/quickstart.solver"), strict=True):
+        lines = (ROOT / file).read_text().splitlines()
+        for line in block.splitlines():
+            assert line in lines
+
+
+def test_the_readme_shows_the_error_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mistake that the README shows gets the message that it shows."""
+    (tmp_path / "zoo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "zoo/quickstart.prototxt").read_text().replace("kernel_size", "kernel_sise", 1)
+    Path("zoo/quickstart.prototxt").write_text(text)
+    with pytest.raises(SpecError) as error:
+        read_net("zoo/quickstart.prototxt")
+    assert f"{error.value}\n" in blocks("")
