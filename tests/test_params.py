@@ -116,7 +116,7 @@ def test_a_blob_shared_within_a_layer() -> None:
             "decay_mult: 2",
         ),
         (product("b", "param { } param { } param { }"), "3 param for 2 blobs", "param { } inner"),
-        (product("b", fillers='weight_filler { type: "xaiver" }'), "did you mean 'xavier'", "weight_filler"),
+        (product("b", fillers='weight_filler { type: "xaiver" }'), 'did you mean "xavier"', "weight_filler"),
     ],
 )
 def test_params_that_do_not_fit(second: str, reason: str, at: str) -> None:
