@@ -127,6 +127,9 @@ def _refuse(param: LayerParameter) -> None:
         raise LayerError("source is missing: the folder of the LMDB", "data_param", "source")
     if not param.data_param.batch_size:
         raise LayerError("batch_size is missing or 0", "data_param", "batch_size")
+    for field in ("scale", "mean_file", "crop_size", "mirror"):
+        if param.data_param.HasField(field):
+            raise LayerError(f"{field} has moved: write it in transform_param", "data_param", field)
 
 
 def _colour(param: LayerParameter) -> bool | None:
