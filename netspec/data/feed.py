@@ -7,16 +7,14 @@ import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from netspec.data.batches import Batches, Tops
 from netspec.data.lmdb_store import LmdbStore
 from netspec.data.mean import read_mean
-from netspec.data.records import Records
+from netspec.data.records import LabelRule, Records
 from netspec.data.transform import Transform
-from netspec.errors import DataError
 from netspec.layers.base import LayerError, Shape
 from netspec.layers.sources import source
 from netspec.schema.netspec_pb2 import DataParameter, LayerParameter
@@ -96,17 +94,9 @@ class Feed:
             prefetch.close()
 
     def check_labels(self, classes: int, ignore: int | None, layer: str) -> None:
-        """DataError unless every label is in 0..classes-1, or `ignore`; `layer` is where the labels go."""
-        labels = self._records.labels
-        wrong = (labels < 0) | (labels >= classes)
-        if ignore is not None:
-            wrong &= labels != ignore
-        if wrong.any():
-            index = int(np.argmax(wrong))
-            raise DataError(
-                f"{self._store.where(index)} has the label {labels[index]}, but layer '{layer}' knows 0 to "
-                f"{classes - 1} ({int(wrong.sum())} such records)"
-            )
+        """DataError unless every label is in 0..classes-1, or `ignore`; `layer` is where the labels go. In a set too
+        large to keep decoded, each is checked when it is read."""
+        self._records.check_labels(LabelRule(classes, ignore, layer))
 
     def close(self) -> None:
         """Stop the thread; `next` starts it again."""

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from dataclasses import dataclass
 from itertools import islice
 from threading import Lock
 from typing import TypeVar
@@ -36,6 +36,15 @@ class _SizesDifferError(Exception):
     """The images are not of one size, so they cannot lie in one array."""
 
 
+@dataclass(frozen=True)
+class LabelRule:
+    """Labels are from 0 to `classes` - 1, or `ignore`; `layer` is the name of the layer that they go into."""
+
+    classes: int
+    ignore: int | None
+    layer: str
+
+
 class Records:
     """The images and labels of a store.
 
@@ -53,6 +62,7 @@ class Records:
         self._dtype = first.dtype
         if datum.encoded and len(first) == 3:
             self._colour = True
+        self._rules: list[LabelRule] = []
         self._lock = Lock()
         self._looked = False
         self._kept: Set | None = None
@@ -60,12 +70,22 @@ class Records:
     def __len__(self) -> int:
         return len(self.store)
 
-    @cached_property
-    def labels(self) -> Labels:
-        """Every record's label, without decoding an image."""
-        if self._kept is not None:
-            return self._kept[1]
-        return np.array([self.store.read(index).label for index in range(len(self))], np.int64)
+    def check_labels(self, rule: LabelRule) -> None:
+        """Hold every label against a rule: now where the set is kept (it is decoded for that), else when it is read."""
+        kept = self._keep()
+        if kept is None:
+            self._rules.append(rule)
+        else:
+            self._hold(rule, np.arange(len(self)), kept[1])
+
+    def _hold(self, rule: LabelRule, indices: Indices, labels: Labels) -> None:
+        outside = (labels < 0) | (labels >= rule.classes)
+        wrong = np.flatnonzero(outside if rule.ignore is None else outside & (labels != rule.ignore))
+        if len(wrong):
+            raise DataError(
+                f"{self.store.where(int(indices[wrong[0]]))} has the label {labels[wrong[0]]}, but layer "
+                f"'{rule.layer}' knows 0 to {rule.classes - 1} ({len(wrong)} such records)"
+            )
 
     def fetch(self, indices: Indices) -> tuple[Pixels | list[Pixels], Labels]:
         """The images (N, C, H, W) of some records, a list where their sizes differ, and their labels."""
@@ -73,6 +93,8 @@ class Records:
         if kept is not None:
             return kept[0][indices], kept[1][indices]
         images, labels = self._read(indices)
+        for rule in self._rules:
+            self._hold(rule, indices, labels)
         return (np.stack(images) if len({image.shape for image in images}) == 1 else images), labels
 
     def _keep(self) -> Set | None:

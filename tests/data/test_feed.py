@@ -1,6 +1,7 @@
 """The Data layer as a source of batches."""
 
 import gc
+import re
 import threading
 from pathlib import Path
 
@@ -135,6 +136,9 @@ def test_once_hands_out_every_record_once(path, device):
     source.close()
 
 
+LABEL_8 = "record 8 (key '00000008') has the label 8, but layer 'loss' knows 0 to 7"
+
+
 def test_labels_are_checked_against_the_classes(path):
     """A label that is no class, and not the ignored one, is named with its record, layer and how many there are."""
     source = feed(path)
@@ -142,8 +146,17 @@ def test_labels_are_checked_against_the_classes(path):
     source.check_labels(9, 9, "loss")
     with pytest.raises(DataError) as caught:
         source.check_labels(8, None, "loss")
-    message = "record 8 (key '00000008') has the label 8, but layer 'loss' knows 0 to 7 (2 such records)"
-    assert str(caught.value) == f"{path}: {message}"
+    assert str(caught.value) == f"{path}: {LABEL_8} (2 such records)"
+
+
+def test_labels_of_a_set_that_is_not_kept(path):
+    """Labels that are not all known in the beginning are checked as they are read."""
+    source = feed(path, "cache: OFF prefetch: 1")
+    source.check_labels(8, None, "loss")
+    labels(source, 2)
+    with pytest.raises(DataError, match=re.escape(LABEL_8)):
+        labels(source, 1)
+    source.close()
 
 
 @pytest.mark.parametrize(
