@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from netspec.compiler import compile_graph
-from netspec.errors import SnapshotError
+from netspec.compiler import compile_graph, first_line
+from netspec.errors import SnapshotError, SpecError
 from netspec.graph import Node, build, net_state
 from netspec.layers import Layer
 from netspec.layers.base import Shape
@@ -64,7 +64,7 @@ class Net(nn.Module):
         # As in Caffe, the stages that the text's own state names count beside the given ones.
         stages = [*document.message.state.stage, *stages]
         self.graph = build(document, state or net_state(phase, level, stages))
-        self.device = torch.device(device)
+        self.device = open_device(device)
         given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
         self._compiled = compile_graph(self.graph, given, self.device, seed)
         self.params: list[Param] = allocate(self._compiled, self.device, share.layer_params if share else {})
@@ -207,6 +207,14 @@ class Net(nn.Module):
         if lacking := sorted(set(missing) - set(taken)):
             raise ValueError(f"missing input: {', '.join(lacking)}")
         return taken
+
+
+def open_device(name: str | torch.device) -> torch.device:
+    """The device of a name (cpu, cuda, cuda:1); SpecError where it cannot be used here."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a PyTorch that was built without CUDA
+        raise SpecError(f'the device "{name}" cannot be used: {first_line(error)}', "--device", str(name)) from None
 
 
 def _ignored_label(node: Node) -> int | None:

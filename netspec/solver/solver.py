@@ -12,7 +12,7 @@ from torch import Tensor
 from netspec.errors import DataError, SnapshotError
 from netspec.evaluate import evaluate
 from netspec.log import logger
-from netspec.net import Net
+from netspec.net import Net, open_device
 from netspec.overrides import Overrides
 from netspec.schema.netspec_pb2 import DataPosition, RunState, SolverParameter, SolverState
 from netspec.solver import snapshot as snapshots
@@ -266,7 +266,7 @@ class Solver:
 def choose_device(solver: SolverParameter, device: str | torch.device | None) -> torch.device:
     """The device asked for, by the caller or by solver_mode; without a GPU, the CPU, and one line saying so."""
     if device is not None:
-        return torch.device(device)
+        return open_device(device)
     if solver.solver_mode == SolverParameter.CPU:
         return torch.device("cpu")
     if not torch.cuda.is_available():

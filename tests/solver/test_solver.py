@@ -206,7 +206,7 @@ def test_loss_of_a_test(solver_of: Build, caplog: pytest.LogCaptureFixture, comp
         (None, None, False, "cpu", 0),
         (None, None, True, "cuda:1", 0),
         ("GPU", "cpu", True, "cpu", 0),
-        ("CPU", "cuda:0", True, "cuda:0", 0),
+        ("CPU", "meta", True, "meta", 0),
     ],
 )
 def test_device(

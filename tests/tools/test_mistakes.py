@@ -180,6 +180,12 @@ def test_a_snapshot_of_another_net_is_refused(folder: Path, monkeypatch: pytest.
     assert "this is no caffemodel" in solve(monkeypatch, "--weights", "net.solver")
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "warp"])
+def test_a_device_that_is_not_there_is_said(device: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--device with a device that this machine lacks, or nobody has, is an error that names it."""
+    assert f'the device "{device}" cannot be used' in solve(monkeypatch, "--device", device)
+
+
 def test_nothing_to_resume_from_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--resume without a snapshot names the pattern it looked for."""
     assert "run_iter_*.solverstate: there is no snapshot to resume from" in solve(monkeypatch, "--resume")
