@@ -12,12 +12,13 @@ from torch import Tensor
 from netspec.errors import DataError, SnapshotError
 from netspec.evaluate import evaluate
 from netspec.log import logger
-from netspec.net import Net, open_device
+from netspec.net import Net
 from netspec.overrides import Overrides
 from netspec.schema.netspec_pb2 import DataPosition, RunState, SolverParameter, SolverState
 from netspec.solver import snapshot as snapshots
 from netspec.solver.check import check_solver
 from netspec.solver.control import LiveEdits, Signals
+from netspec.solver.device import choose_device
 from netspec.solver.display import Display, log_outputs
 from netspec.solver.nets import build_test_nets, build_train_net
 from netspec.solver.rates import learning_rate, stage
@@ -261,17 +262,3 @@ class Solver:
             if before != now:
                 logger.warning("the snapshot was made with %s, this is %s: bits may differ", before, now)
         snapshots.set_random_states(run.random, self.device)
-
-
-def choose_device(solver: SolverParameter, device: str | torch.device | None) -> torch.device:
-    """The device asked for, by the caller or by solver_mode; without a GPU, the CPU, and one line saying so."""
-    if device is not None:
-        return open_device(device)
-    if solver.solver_mode == SolverParameter.CPU:
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        if solver.HasField("solver_mode"):
-            logger.warning("solver_mode is GPU, but there is none here: running on the CPU")
-        return torch.device("cpu")
-    torch.backends.cudnn.allow_tf32 = False  # cuDNN would round fp32 inputs to ten bits; Caffe never did
-    return torch.device("cuda", solver.device_id)

@@ -10,7 +10,7 @@ import torch
 
 from netspec import Solver, SpecError, parse_net, read_solver
 from netspec.schema.netspec_pb2 import NetState
-from netspec.solver.solver import choose_device
+from netspec.solver.device import choose_device
 
 Build = Callable[..., Solver]
 Write = Callable[..., Path]
