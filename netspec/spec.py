@@ -61,12 +61,13 @@ class Document(Generic[M]):
 
     def find(self, name: str) -> Path:
         """The file or folder that a relative path of the text means: from the working directory as in Caffe, or from
-        the text's own folder or the one above it. Where nothing is there, the path from the working directory."""
+        the text's own folder or one above it. Where nothing is there, the path from the working directory."""
         return next((place for place in self.places(name) if place.exists()), Path(name))
 
     def places(self, name: str) -> list[Path]:
-        """The places where `find` looks, in order."""
-        folders = list(Path(self.path).resolve().parents)[:2] if Path(self.path).is_file() else []
+        """The places where `find` looks, in order: not the root of the file system, where it is too easy to meet a
+        stranger."""
+        folders = list(Path(self.path).resolve().parents)[:-1] if Path(self.path).is_file() else []
         return [Path(name), *(folder / name for folder in folders)]
 
     def part(self, message: N, *where: str | int) -> Document[N]:

@@ -223,19 +223,20 @@ def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Document[NetPar
         ["elsewhere/lmdb", "work/zoo/lmdb", "work/lmdb"],
         ["work/zoo/lmdb", "work/lmdb"],
         ["work/lmdb", "lmdb"],
+        ["lmdb"],
     ],
     ids=lambda places: places[0],
 )
 def test_find(document: Document[NetParameter], tmp_path: Path, places: list[str]) -> None:
-    """A relative path means the working directory, then the text's own folder, then the one above it."""
+    """A relative path means the working directory, then the text's own folder, then those above it."""
     for place in places:
         (tmp_path / place).mkdir()
     assert document.find("lmdb").resolve() == tmp_path / places[0]
 
 
 def test_find_without_a_find(document: Document[NetParameter], tmp_path: Path) -> None:
-    """What is nowhere (further up does not count) is looked for where Caffe would; an absolute path means itself."""
-    (tmp_path / "lmdb").mkdir()
+    """What is nowhere (the root does not count) is looked for where Caffe would; an absolute path means itself."""
+    assert Path("/lmdb") not in document.places("lmdb")
     assert document.find("lmdb") == Path("lmdb")
     assert document.find(str(tmp_path / "lmdb")) == tmp_path / "lmdb"
 
