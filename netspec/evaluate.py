@@ -21,6 +21,8 @@ def evaluate(
     row by row, and labels that nobody reads are left out. Ends early once `stop` says so. SpecError where the net has
     no one data layer to run over.
     """
+    if not net.sources:
+        raise net.graph.document.error("there is nothing to run over: the net has no data layer")
     sums: dict[str, Tensor] = {}
     total = 0
     for count, out in _batches(net) if iterations is None else ((1, net()) for _ in range(iterations)):

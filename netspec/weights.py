@@ -38,8 +38,8 @@ def read_weights(path: str | Path) -> Blobs:
         for name, blobs in _layers(content):
             if blobs and name not in found:  # of several layers with one name Caffe takes the first
                 found[name] = [_array(blob) for blob in blobs]
-    except (DecodeError, ValueError) as error:
-        raise SnapshotError(f"{path}: this is no caffemodel, or it is damaged ({error})") from None
+    except (DecodeError, ValueError):
+        raise SnapshotError(f"{path}: this is no caffemodel, or it is damaged") from None
     return found
 
 

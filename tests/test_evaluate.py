@@ -74,7 +74,7 @@ def test_a_top_of_several_numbers_is_a_list(net: Net) -> None:
 def test_a_pass_needs_data() -> None:
     """A net without a data layer cannot go over every record."""
     text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 2] } } }'
-    with pytest.raises(SpecError, match="needs one data layer, this net has 0"):
+    with pytest.raises(SpecError, match="the net has no data layer"):
         evaluate(Net(parse_net(text)))
 
 

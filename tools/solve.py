@@ -30,22 +30,23 @@ def main() -> int:
 
     log_to_stderr()
     with readable_errors():
-        solver = Solver(args.solver, device=args.device, settings=args.settings)
-        if args.weights:
-            solver.net.load(args.weights)
+        weights = [f"weights={args.weights}"] if args.weights else []
+        fresh = args.resume is None
+        solver = Solver(args.solver, device=args.device, settings=[*args.settings, *weights], fresh=fresh)
         if args.resume is not None:
             solver.resume(args.resume or None)
         finished = solver.solve()
     if not finished:
         settings = [word for setting in args.settings for word in ("--set", setting)]
         device = ["--device", args.device] if args.device else []
-        print(
-            "resume with:",
-            shlex.join(["python", sys.argv[0], args.solver, *device, *settings, "--resume"]),
-            file=sys.stderr,
-        )
+        snapshot = [str(solver.last_snapshot)] if solver.last_snapshot else []
+        words = ["python", sys.argv[0], args.solver, *device, *settings, "--resume", *snapshot]
+        print("resume with:", shlex.join(words), file=sys.stderr)
     return 0 if finished else 128 + (solver.signals.stop or 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # while Python still loads
+        sys.exit("interrupted")

@@ -18,6 +18,8 @@ def main() -> int:
         help="override a field of a layer (data.data_param.source=data/val_lmdb)",
     )  # fmt: skip
     args = parser.parse_args()
+    if args.iterations is not None and args.iterations < 1:
+        parser.error("--iterations must be at least 1")
 
     from netspec import Net, evaluate, log_to_stderr, readable_errors
     from netspec.overrides import Overrides

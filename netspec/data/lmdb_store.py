@@ -64,11 +64,12 @@ class LmdbStore:
         return f"{self.path}: record {index} (key '{self.keys[index].decode(errors='replace')}')"
 
 
-def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> None:
+def write_lmdb(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> None:
     """Write keys, in ascending order, and values as an LMDB folder that appears at `path` only once it is whole.
 
     Raises DataError where `path` exists, a key is out of order, or the disk is full.
     """
+    path = Path(path)
     if path.exists():
         raise DataError(f"{path} already exists; remove it or write elsewhere")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -112,7 +112,9 @@ class LiveEdits:
         last = {move.field: move.value for move in moves}
         for name in changed_fields(started_as, self.param):
             if name not in last:
-                logger.info("%s differs from that of the snapshot", name)
+                values = (getattr(self.param, name), getattr(started_as, name))
+                texts = (f"{value:g}" if isinstance(value, float) else value for value in values)
+                logger.info("%s is %s; in the snapshot it was %s", name, *texts)
         for name, text in last.items():
             original, now = getattr(started_as, name), getattr(self.param, name)
             moved = type(original)(float(text))

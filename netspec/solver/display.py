@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
@@ -52,7 +53,7 @@ class Display:
     def smoothed_loss(self) -> float:
         """The mean of the window."""
         losses = self.shown_losses
-        return sum(losses) / len(losses)
+        return sum(losses) / len(losses) if losses else math.nan
 
     def iteration(
         self, iteration: int, rate: float, outputs: Mapping[str, Tensor], weights: Mapping[str, float]

@@ -22,6 +22,7 @@ from netspec.solver.device import choose_device
 from netspec.solver.display import Display, log_outputs
 from netspec.solver.nets import build_test_nets, build_train_net
 from netspec.solver.rates import learning_rate, stage
+from netspec.solver.start import check_train_net, load_weights, look_at_place, warn_of_fields_without_effect
 from netspec.solver.updates import UPDATES, Update
 from netspec.spec import Document, document_of, parse_solver, to_text
 
@@ -31,7 +32,8 @@ class Solver:
 
     `solver` is a path, a message or a `Document`. `device` overrides solver_mode. `settings` are ``KEY=VALUE`` texts
     that override fields of the solver (``max_iter=100``) or of layers (``data@TRAIN.data_param.batch_size=50``);
-    keywords do the same for fields of the solver. Raises SpecError, DataError, SnapshotError.
+    keywords do the same for fields of the solver. `fresh` is false for a run that is to be resumed: it does not load
+    the `weights` that the solver names. Raises SpecError, DataError, SnapshotError.
     """
 
     def __init__(
@@ -40,26 +42,27 @@ class Solver:
         *,
         device: str | torch.device | None = None,
         settings: Iterable[str] = (),
+        fresh: bool = True,
         **fields: Any,
     ) -> None:
         self.document = document_of(solver, SolverParameter)
         overrides = Overrides([*settings, *(f"{name}={value}" for name, value in fields.items())])
         self.param = overrides.applied_to_solver(self.document.message)
         check_solver(Document(self.param, self.document.text, self.document.path))
-        for name in ("debug_info", "snapshot_diff"):
-            if getattr(self.param, name):
-                logger.warning("%s: %s is not done and has no effect", self.document.path, name)
+        warn_of_fields_without_effect(self.document, self.param)
         self.device = choose_device(self.param, device)
         self.seed = self.param.random_seed if self.param.random_seed >= 0 else torch.seed() % 2**31
         torch.manual_seed(self.seed)
         self.iter = 0
-        self._saved = -1
+        self._begun = self._saved = -1
+        self.last_snapshot: Path | None = None
+        self._overrides = overrides
         self.net: Net = build_train_net(self.document, self.param, overrides, self.device, self.seed)
-        self.test_nets: list[Net] = build_test_nets(self.document, self.param, overrides, self.net, self.seed)
-        for net in (self.net, *self.test_nets):
-            net.check_labels()
-        for path in self.param.weights:
-            self.net.load(self.document.find(path))
+        check_train_net(self.net)
+        self.net.check_labels()
+        self.test_nets: list[Net] = self._open_test_nets()
+        if fresh:
+            load_weights(self.net, self.document, self.param.weights)
         self.update: Update = UPDATES[self.param.type](self.net.params)
         self.signals = Signals()
         self._edits = LiveEdits(self.document, self.param)
@@ -73,20 +76,22 @@ class Solver:
         logger.info("Learning Rate Policy: %s", self.param.lr_policy)
         count = sum(param.tensor.numel() for param in self.net.params)
         logger.info("%d parameters, on %s, random_seed %d", count, self.device, self.seed)
-        if self.iter == 0 and (earlier := snapshots.snapshots(self.prefix)):
-            logger.warning("%s is of an earlier run and may be overwritten; --resume would go on with it", earlier[0])
+        look_at_place(self.prefix, fresh=self._begun < 0)
+        self.signals.stop = None
         try:
             with self.signals.caught():
                 self._display.start(self.iter, self.param.max_iter)
                 while self._goes_on():
                     self._iterate()
-                if self._saved != self.iter and (self.param.snapshot_after_train or self.signals.stop):
+                ends_new = self.param.snapshot_after_train and self.iter != self._begun
+                if self._saved != self.iter and (ends_new or self.signals.stop):
                     self.snapshot()
                 if not self.signals.stop:
                     self._finish()
         except DataError:
             # The weights are still good, and so is the place in the data: nothing that was learnt is lost.
-            self._snapshot_or_log()
+            if self.iter not in (0, self._begun):
+                self._snapshot_or_log()
             raise
         finally:
             self.close()
@@ -103,7 +108,7 @@ class Solver:
             self.test()
 
     def step(self, iterations: int) -> None:
-        """Run some iterations, whatever max_iter says; a signal that asks to stop ends them early."""
+        """Run some iterations, whatever max_iter says. Signals are caught in `solve` only."""
         last = self.iter + iterations
         self._display.start(self.iter, last)
         while self._goes_on(last):
@@ -113,7 +118,21 @@ class Solver:
     def _goes_on(self, last: int | None = None) -> bool:
         """Take what came from outside since the last iteration; whether there is another, up to max_iter or `last`."""
         self._edits.take(self.iter)
+        if self.param.test_interval and not self.test_nets:
+            self.test_nets = self._open_test_nets()
         return self.iter < (self.param.max_iter if last is None else last) and not self.signals.stop
+
+    def _open_test_nets(self) -> list[Net]:
+        """The test nets, their labels checked; none without a test_interval."""
+        nets = build_test_nets(self.document, self.param, self._overrides, self.net, self.seed)
+        for net in nets:
+            net.check_labels()
+        return nets
+
+    @property
+    def loss(self) -> float:
+        """The mean loss of the last `average_loss` iterations, as a display line shows it; nan before the first."""
+        return self._display.smoothed_loss()
 
     def _iterate(self) -> None:
         """One iteration in Caffe's order: test if due, forward and backward, update, snapshot if due."""
@@ -198,6 +217,7 @@ class Solver:
         )
         snapshots.write_state(state, self._run_state(digest), solver_state, self.update.history)
         self._saved = self.iter
+        self.last_snapshot = state
         snapshots.prune(self.prefix, state, self.param.snapshot_keep)
         return state
 
@@ -244,7 +264,7 @@ class Solver:
         snapshots.check_history(path, state, self.update.history)
         self.net.load(weights, whole=True)
         snapshots.copy_history(state, self.update.history)
-        self.iter = state.iter
+        self.iter = self._begun = state.iter
         logger.info("Resuming from %s at iteration %d", path, self.iter)
         if state.HasField("run"):
             self._restore_run(state.run)
@@ -256,6 +276,8 @@ class Solver:
         for net, layer, source in self._sources():
             source.reseed(run.seed)
             source.position = positions.get((net, layer), 0)
+        if run.net != to_text(self.net.graph.document.message):
+            logger.warning("the net is not the one of the snapshot, though its blobs fit")
         self._edits.restore(run.move, parse_solver(run.solver), self.iter)
         self._display.restore(run.shown_loss)
         for before, now in zip(run.environment.splitlines(), snapshots.environment(self.device), strict=False):

@@ -127,7 +127,7 @@ def test_a_field_that_differs_is_named(solver_of: Build, caplog: pytest.LogCaptu
     solver.snapshot()
     other = resumed(solver_of, momentum=0.5)
     assert other.param.momentum == 0.5
-    assert "momentum differs from that of the snapshot" in caplog.text
+    assert "momentum is 0.5; in the snapshot it was 0.9" in caplog.text
 
 
 def test_restore_in_the_middle_of_a_run(solver_of: Build) -> None:

@@ -1,0 +1,53 @@
+"""What is looked at before the first iteration, so that a run of days does not end in what could be seen at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from netspec.errors import SnapshotError
+from netspec.log import logger
+from netspec.net import Net
+from netspec.schema.netspec_pb2 import SolverParameter
+from netspec.solver import snapshot as snapshots
+from netspec.spec import Document
+
+
+def warn_of_fields_without_effect(document: Document[SolverParameter], solver: SolverParameter) -> None:
+    """Name the fields of Caffe's that this solver reads and does nothing with."""
+    for name in ("debug_info", "snapshot_diff"):
+        if getattr(solver, name):
+            logger.warning("%s: %s is not done and has no effect", document.path, name)
+
+
+def check_train_net(net: Net) -> None:
+    """SpecError where a net cannot be trained: nothing counts as a loss, or nothing learns."""
+    if not net.loss_weights:
+        raise net.graph.document.error("nothing to learn from: the train net has no loss")
+    if not any(param.tensor.requires_grad for param in net.params):
+        raise net.graph.document.error("nothing to learn: no layer of the train net has a blob with an lr_mult but 0")
+
+
+def load_weights(net: Net, document: Document[SolverParameter], names: Iterable[str]) -> None:
+    """Start from weights files (one name may hold several, with commas), and log what of them was used."""
+    for name in (name.strip() for text in names for name in text.split(",")):
+        report = net.load(document.find(name))
+        logger.info("Finetuning from %s: copied %s", name, ", ".join(report.copied))
+        if report.absent:
+            logger.info("not in it, as the fillers made them: %s", ", ".join(report.absent))
+        if report.left_over:
+            logger.info("only in it, not used: %s", ", ".join(report.left_over))
+
+
+def look_at_place(prefix: str, fresh: bool) -> None:
+    """SnapshotError where no snapshot can be written; a warning where a new run meets those of an earlier one."""
+    folder = Path(prefix).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SnapshotError(f"{folder}: the folder for the snapshots cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise SnapshotError(f"{folder}: snapshots cannot be written there")
+    if fresh and (earlier := snapshots.snapshots(prefix)):
+        logger.warning("%s is of an earlier run; --resume without a name would take it", earlier[0])
