@@ -22,7 +22,11 @@ def warn_of_fields_without_effect(document: Document[SolverParameter], solver: S
 
 
 def check_train_net(net: Net) -> None:
-    """SpecError where a net cannot be trained: nothing counts as a loss, or nothing learns."""
+    """SpecError where a net cannot be trained: nothing counts as a loss, or nothing learns. Fields of Caffe's that
+    have no effect here are named."""
+    for name in ("debug_info", "force_backward"):
+        if getattr(net.graph.document.message, name):
+            logger.warning("%s: %s is not done and has no effect", net.graph.document.path, name)
     if not net.loss_weights:
         raise net.graph.document.error("nothing to learn from: the train net has no loss")
     if not any(param.tensor.requires_grad for param in net.params):

@@ -94,3 +94,12 @@ def test_a_finished_run_stays_as_it_is(make: Make, tmp_path: Path) -> None:
     again.resume()
     assert again.solve()
     assert state.stat().st_mtime_ns == written
+
+
+def test_fields_without_effect_are_named(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """What Caffe would do and netspec does not is said, for the solver and for the net."""
+    make(loss=f"{LOSS} debug_info: true force_backward: true", debug_info=True, snapshot_diff=True)
+    named = re.findall(r"(\S+): (\w+) is not done", caplog.text)
+    assert [(Path(path).suffix, name) for path, name in named] == [
+        ("", "debug_info"), ("", "snapshot_diff"), (".prototxt", "debug_info"), (".prototxt", "force_backward"),
+    ]  # fmt: skip
