@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netspec.errors import DataError, SnapshotError
+from netspec.errors import DataError, NetspecError, SnapshotError
 from netspec.evaluate import evaluate
 from netspec.log import logger
 from netspec.net import Net
@@ -119,8 +119,16 @@ class Solver:
         """Take what came from outside since the last iteration; whether there is another, up to max_iter or `last`."""
         self._edits.take(self.iter)
         if self.param.test_interval and not self.test_nets:
-            self.test_nets = self._open_test_nets()
+            self._turn_tests_on()
         return self.iter < (self.param.max_iter if last is None else last) and not self.signals.stop
+
+    def _turn_tests_on(self) -> None:
+        """Open the test nets of a run that began without; what is wrong with them costs the tests, not the run."""
+        try:
+            self.test_nets = self._open_test_nets()
+        except NetspecError as error:
+            logger.error("there are no tests:\n%s", error)
+            self.param.test_interval = 0
 
     def _open_test_nets(self) -> list[Net]:
         """The test nets, their labels checked; none without a test_interval."""

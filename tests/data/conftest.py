@@ -1,9 +1,6 @@
 """Stores and images that the tests of the data package share."""
 
 import io
-import resource
-import signal
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -50,21 +47,3 @@ def store_of(tmp_path):
         return tmp_path / name
 
     return store_of
-
-
-@pytest.fixture
-def file_limit():
-    """Let no file grow beyond some bytes: what a full disk does to a writer."""
-
-    @contextmanager
-    def file_limit(size):
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-            signal.signal(signal.SIGXFSZ, handler)
-
-    return file_limit

@@ -3,11 +3,8 @@
 import errno
 import hashlib
 import random
-import resource
 import shutil
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -339,19 +336,6 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 SYNCS = ("fsync", "replace", "rename")
 
 
-@contextmanager
-def file_limit(size: int) -> Iterator[None]:
-    """Let no file grow beyond some bytes: what a full disk does to a writer."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
 def test_run_goes_on_when_the_disk_is_full(
     solver_of: Build, tmp_path: Path, caplog: pytest.LogCaptureFixture, failing: Callable
 ) -> None:
@@ -366,7 +350,7 @@ def test_run_goes_on_when_the_disk_is_full(
 
 
 def test_run_goes_on_when_files_may_not_grow(
-    solver_of: Build, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    solver_of: Build, tmp_path: Path, caplog: pytest.LogCaptureFixture, file_limit: Callable
 ) -> None:
     """The same where the system cuts a file short in the middle of a write."""
     solver = solver_of(snapshot=3)

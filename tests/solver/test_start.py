@@ -85,6 +85,15 @@ def test_tests_can_be_turned_on_later(make: Make) -> None:
     assert len(solver.test_nets) == 1
 
 
+def test_tests_that_cannot_be_turned_on_cost_nothing(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the test net is wrong, the mistake is logged and the run goes on without tests."""
+    solver = make(param="include { phase: TRAIN }")
+    solver.param.test_interval = 1
+    solver.step(2)
+    assert (solver.iter, solver.test_nets) == (2, [])
+    assert caplog.text.count("there are no tests") == 1 and 'the blob "out" is only made by layers' in caplog.text
+
+
 def test_a_finished_run_stays_as_it_is(make: Make, tmp_path: Path) -> None:
     """Resuming a run that is at its end writes nothing."""
     make().solve()

@@ -1,0 +1,25 @@
+"""What tests of several parts share."""
+
+import resource
+import signal
+from contextlib import contextmanager
+
+import pytest
+
+
+@pytest.fixture
+def file_limit():
+    """Let no file grow beyond some bytes: what a full disk does to a writer."""
+
+    @contextmanager
+    def file_limit(size):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+
+    return file_limit
