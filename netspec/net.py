@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from netspec.blobs import Param, allocate, misfit
 from netspec.compiler import compile_graph, first_line
 from netspec.errors import SnapshotError, SpecError
 from netspec.graph import Node, build, net_state
 from netspec.layers import Layer
 from netspec.layers.base import Shape
 from netspec.layers.sources import Source
-from netspec.params import Param, allocate, misfit
 from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState, Phase
 from netspec.spec import Document, document_of
 from netspec.weights import read_weights, write_weights

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "netspec"
 
 ORDER = (
     "errors", "log", "schema", "positions", "spec", "files", "weights", "graph", "fillers", "layers", "compiler",
-    "params", "wiring", "net", "summary", "data", "overrides", "evaluate", "solver", "__init__", "tools",
+    "blobs", "wiring", "net", "summary", "data", "overrides", "evaluate", "solver", "__init__", "tools",
 )  # fmt: skip
 """Every part of the package: a module or a folder imports only from those that stand before it, and from its own
 folder. Weight files know arrays only, so they stand before the net."""
@@ -99,7 +99,7 @@ except SystemExit as end:
 def test_importing_does_nothing_else() -> None:
     """``import netspec`` starts no thread and no program, and opens no file but those of code."""
     code = """
-import sys, threading, torch, torchvision, google.protobuf.text_format, safetensors.numpy, lmdb, tqdm, PIL.Image
+import sys, threading, torch, torchvision, google.protobuf.text_format, safetensors.numpy, lmdb, h5py, tqdm, PIL.Image
 opened = []
 watched = ("open", "os.mkdir", "socket.connect", "subprocess.Popen")
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event in watched else None)

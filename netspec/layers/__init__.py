@@ -1,31 +1,11 @@
-"""Every layer type; importing this package registers them all in `LAYER_TYPES`."""
+"""Every layer type, one family a file; importing this package registers them all in `LAYER_TYPES`."""
 
-from netspec.layers import (
-    accuracy,
-    activation,
-    convolution,
-    elementwise,
-    inner_product,
-    loss,
-    normalization,
-    pooling,
-    shape,
-)
+import importlib
+import pkgutil
+
 from netspec.layers.base import LAYER_TYPES, Layer, LayerError, LayerType, layer
 
-__all__ = [
-    "LAYER_TYPES",
-    "Layer",
-    "LayerError",
-    "LayerType",
-    "accuracy",
-    "activation",
-    "convolution",
-    "elementwise",
-    "inner_product",
-    "layer",
-    "loss",
-    "normalization",
-    "pooling",
-    "shape",
-]
+__all__ = ["LAYER_TYPES", "Layer", "LayerError", "LayerType", "layer"]
+
+for _family in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_family.name}")

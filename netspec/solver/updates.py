@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from netspec.params import Param
+from netspec.blobs import Param
 from netspec.schema.netspec_pb2 import SolverParameter
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from netspec import Net, SpecError, parse_net
-from netspec.params import misfit
+from netspec.blobs import misfit
 from netspec.schema.netspec_pb2 import NetParameter
 from netspec.spec import parse
 
