@@ -27,6 +27,14 @@ class ReLU(Layer):
         return F.relu(x, self.in_place)
 
 
+@layer("ReLU6")
+class ReLU6(Layer):
+    """y = min(max(x, 0), 6), of the MobileNet forks. PyTorch: the same as its ReLU6."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(x, self.in_place)
+
+
 @layer("PReLU")
 class PReLU(Layer):
     """y = max(x, 0) + a min(x, 0) with a learned slope a (He et al. 2015), 0.25 without a filler.
@@ -77,18 +85,25 @@ class TanH(Layer):
 
 @layer("Dropout")
 class Dropout(Layer):
-    """In training each value is 0 with probability dropout_ratio, else x / (1 - dropout_ratio); in testing y = x."""
+    """In training each value is 0 with probability dropout_ratio, else x / (1 - dropout_ratio); in testing y = x.
+
+    Of forks: with `scale_train` false training leaves the kept values as they are and testing multiplies by
+    1 - dropout_ratio; with `sample_weights_test` testing drops too. PyTorch: the same as its Dropout, the forks' apart.
+    """
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
-        self.ratio = param.dropout_param.dropout_ratio
+        dropout = param.dropout_param
+        self.ratio, self.scale_train = dropout.dropout_ratio, dropout.scale_train
+        self.drops_in_test = dropout.sample_weights_test
         if not 0 <= self.ratio < 1:
             raise LayerError(
                 f"dropout_ratio must be at least 0 and below 1, not {self.ratio:g}", "dropout_param", "dropout_ratio"
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.ratio, self.training)
+        y = F.dropout(x, self.ratio, self.training or self.drops_in_test)
+        return y if self.scale_train else y * (1 - self.ratio)
 
 
 @layer("Softmax")

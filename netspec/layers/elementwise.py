@@ -73,6 +73,25 @@ class Overlay(Layer):
         return blob.reshape(*blob.shape, *(1,) * self.following)
 
 
+@layer("Axpy", bottoms=3)
+class Axpy(Layer):
+    """y = a x + b, of SENet's fork: the first bottom a, (N, C) or (N, C, 1, 1), is one factor a channel."""
+
+    needs_top = False
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        a, x, b = bottoms
+        if x != b:
+            raise LayerError(f"bottom 2 is {b}, unlike bottom 1, which is {x}", "bottom")
+        if a[:2] != x[:2] or any(size != 1 for size in a[2:]) or len(x) < 2:
+            raise LayerError(f"bottom 0 is {a}; it must be a factor for each channel of bottom 1, {x}", "bottom")
+        self.following = len(x) - 2
+
+    def forward(self, a: Tensor, x: Tensor, b: Tensor) -> Tensor:
+        return torch.addcmul(b, x, a.reshape(*a.shape[:2], *(1,) * self.following))
+
+
 @layer("Scale", bottoms=(1, 2))
 class Scale(Overlay):
     """y = x s, or x s + b with `bias_term`: s and b are blobs of shape x.shape[axis : axis + num_axes].

@@ -12,6 +12,9 @@ from netspec.layers.axis import check_axes
 from netspec.layers.base import Layer, LayerError, Shape, layer
 from netspec.schema.netspec_pb2 import FillerParameter, LayerParameter, LRNParameter
 
+_LEAST_NVIDIA_EPS = 1e-5
+"""cuDNN takes no smaller one."""
+
 
 @layer("LRN")
 class LRN(Layer):
@@ -52,6 +55,9 @@ class BatchNorm(Layer):
     c = 0 makes mean and variance 0. Each training forward takes the batch's own statistics, multiplies the three blobs
     by `moving_average_fraction` and adds the mean, the unbiased variance and 1; PyTorch's momentum would be 1 / c.
     `use_global_stats` takes the sums in training too, and leaves them as they are.
+
+    NVIDIA's and Intel's forks: with `scale_bias`, `use_weight_bias` or one of the fillers two learned blobs follow, a
+    slope (1 without a filler) and a bias, both (C,), and `eps` is never below 1e-5.
     """
 
     needs_top = False
@@ -59,19 +65,30 @@ class BatchNorm(Layer):
     mean: Tensor
     variance: Tensor
     factor: Tensor
+    slope: Tensor | None
+    bias: Tensor | None
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
         norm = param.batch_norm_param
         check_axes("BatchNorm", bottoms[0], 1)
+        given = [norm.HasField(field) for field in ("scale_filler", "bias_filler")]
+        affine = norm.scale_bias or norm.use_weight_bias or any(given)
         self.use_global_stats: bool | None = norm.use_global_stats if norm.HasField("use_global_stats") else None
         self.fraction, self.eps = norm.moving_average_fraction, norm.eps
         # Files of three `param` blocks are common and always meant 0.
-        if len(param.param) != 3 and any(spec.lr_mult for spec in param.param):
+        if not affine and len(param.param) != 3 and any(spec.lr_mult for spec in param.param):
             raise LayerError("the statistics are not learned: lr_mult must be 0", "param", "lr_mult")
         channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
         for name, count in (("mean", channels), ("variance", channels), ("factor", 1)):
             self.add_blob(name, (count,), FillerParameter(), learnable=False)
+        self.register_parameter("slope", None)
+        self.register_parameter("bias", None)
+        if affine:
+            self.eps = max(self.eps, _LEAST_NVIDIA_EPS)
+            one = FillerParameter(value=1)
+            self.add_blob("slope", (channels,), norm.scale_filler if norm.HasField("scale_filler") else one)
+            self.add_blob("bias", (channels,), norm.bias_filler)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 1:
@@ -82,13 +99,14 @@ class BatchNorm(Layer):
         use_global_stats = not self.training if self.use_global_stats is None else self.use_global_stats
         if use_global_stats:
             inverse = torch.where(self.factor == 0, 0, 1 / self.factor)
-            return F.batch_norm(x, self.mean * inverse, self.variance * inverse, eps=self.eps)
+            mean, variance = self.mean * inverse, self.variance * inverse
+            return F.batch_norm(x, mean, variance, self.slope, self.bias, eps=self.eps)
         if x.numel() == x.shape[1]:  # One value a channel is its own mean; PyTorch refuses to take its variance.
             self._update(x.detach().flatten(), torch.zeros_like(self.variance))
-            return x * 0
+            return x * 0 if self.bias is None else x * 0 + _by_channel(self.bias, x)
         # With momentum 1, PyTorch leaves the batch's mean and unbiased variance in the running statistics.
         mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
-        y = F.batch_norm(x, mean, variance, training=True, momentum=1.0, eps=self.eps)
+        y = F.batch_norm(x, mean, variance, self.slope, self.bias, training=True, momentum=1.0, eps=self.eps)
         self._update(mean, variance)
         return y
 
@@ -97,3 +115,35 @@ class BatchNorm(Layer):
         for blob, new in ((self.mean, mean), (self.variance, variance)):
             blob.mul_(self.fraction).add_(new)
         self.factor.mul_(self.fraction).add_(1)
+
+
+@layer("Normalize")
+class Normalize(Layer):
+    """y = s x / sqrt(sum x^2 + eps), of SSD's fork (Liu et al. 2016): the sum is over each item, or over the channels
+    of each position where `across_spatial` is false.
+
+    Blob: the scale s, (1,), or (C,) where `channel_shared` is false; 1 without a filler. Unlike in PyTorch's
+    F.normalize, eps is added under the root.
+    """
+
+    needs_top = False
+
+    scale: Tensor
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        norm = param.norm_param
+        check_axes("Normalize", bottoms[0], 2)
+        self.axes = tuple(range(1, len(bottoms[0]))) if norm.across_spatial else (1,)
+        self.eps = norm.eps
+        filler = norm.scale_filler if norm.HasField("scale_filler") else FillerParameter(value=1)
+        self.add_blob("scale", (1,) if norm.channel_shared else (bottoms[0][1],), filler)
+
+    def forward(self, x: Tensor) -> Tensor:
+        root = torch.sqrt(x.square().sum(self.axes, keepdim=True) + self.eps)
+        return x / root * _by_channel(self.scale, x)
+
+
+def _by_channel(blob: Tensor, x: Tensor) -> Tensor:
+    """A blob of one value, or of one for each channel, as it lies over x."""
+    return blob.reshape(-1, *(1,) * (x.dim() - 2))

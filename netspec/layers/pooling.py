@@ -62,7 +62,7 @@ class Pooling(Layer):
         self.method = int(pooling.pool)
         self.mask = len(param.top) > 1
         self.is_global = bool(pooling.global_pooling)
-        self.ceil = pooling.round_mode == PoolingParameter.CEIL
+        self.ceil = _rounds_up(pooling)
         self.kernel = _kernel(pooling, bottoms[0])
         self.stride = per_axis(pooling, "stride", 2, 1, PATH)
         self.pad = per_axis(pooling, "pad", 2, 0, PATH)
@@ -137,6 +137,15 @@ class Pooling(Layer):
     def _padded(self, x: Tensor, value: float) -> Tensor:
         """The bottom padded in front, and behind to exactly the end of the last window (or cut there)."""
         return F.pad(x, (self.columns.pad, self.columns.beyond, self.rows.pad, self.rows.beyond), value=value)
+
+
+def _rounds_up(pooling: PoolingParameter) -> bool:
+    """What `round_mode` says, or the forks' `ceil_mode`."""
+    if not pooling.HasField("ceil_mode"):
+        return bool(pooling.round_mode == PoolingParameter.CEIL)
+    if pooling.HasField("round_mode"):
+        raise LayerError("give round_mode or ceil_mode, not both", PATH, "ceil_mode")
+    return pooling.ceil_mode
 
 
 def _kernel(pooling: PoolingParameter, bottom: Shape) -> tuple[int, ...]:

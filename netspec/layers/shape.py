@@ -1,4 +1,4 @@
-"""Layers that move values and compute none: Concat, Slice, Split, Flatten, Reshape, Silence."""
+"""Layers that only move values: Concat, Slice, Split, Flatten, Reshape, Permute, ShuffleChannel, Silence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from netspec.layers.axis import canonical_axis, renamed_axis
+from netspec.layers.axis import canonical_axis, check_axes, renamed_axis
 from netspec.layers.base import Layer, LayerError, Shape, layer
 from netspec.schema.netspec_pb2 import LayerParameter
 
@@ -135,3 +135,43 @@ class Silence(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[()]:
         return ()
+
+
+@layer("Permute")
+class Permute(Layer):
+    """The axes in another order, of SSD's fork: axis i of the top is axis order[i] of the bottom.
+
+    Axes that `order` does not name follow in their own order. PyTorch: the same as Tensor.permute.
+    """
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        order, axes = list(param.permute_param.order), len(bottoms[0])
+        for i, axis in enumerate(order):
+            if axis >= axes:
+                raise LayerError(f"axis {axis} does not exist: the bottom has {axes} axes", "permute_param", "order")
+            if axis in order[:i]:
+                raise LayerError(f"axis {axis} is named twice", "permute_param", "order")
+        self.order = (*order, *(axis for axis in range(axes) if axis not in order))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(self.order)
+
+
+@layer("ShuffleChannel")
+class ShuffleChannel(Layer):
+    """The channels as a (group, C / group) matrix, transposed, of ShuffleNet's fork (Zhang et al. 2017).
+
+    PyTorch: the same as its ChannelShuffle.
+    """
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        check_axes("ShuffleChannel", bottoms[0], 2)
+        self.group = int(param.shuffle_channel_param.group)
+        if self.group < 1 or bottoms[0][1] % self.group:
+            reason = f"{bottoms[0][1]} channels cannot be divided into {self.group} groups"
+            raise LayerError(reason, "shuffle_channel_param", "group")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (self.group, -1)).transpose(1, 2).flatten(1, 2)
