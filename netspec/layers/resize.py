@@ -86,7 +86,7 @@ class Upsample(Layer):
         if places is None:
             return F.interpolate(x, self.size, mode="nearest")
         plane = x.new_zeros(*x.shape[:2], self.size[0] * self.size[1])
-        return plane.scatter(2, places.flatten(2).long(), x.flatten(2)).unflatten(2, self.size)
+        return plane.scatter(2, places.flatten(2).long(), x.flatten(2)).reshape(*x.shape[:2], *self.size)
 
 
 def _upsample_size(upsample: UpsampleParameter, bottom: Shape) -> tuple[int, int]:

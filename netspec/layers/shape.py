@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from netspec.layers.axis import canonical_axis, check_axes, renamed_axis
@@ -174,4 +175,4 @@ class ShuffleChannel(Layer):
             raise LayerError(reason, "shuffle_channel_param", "group")
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (self.group, -1)).transpose(1, 2).flatten(1, 2)
+        return F.channel_shuffle(x, self.group)
