@@ -75,7 +75,9 @@ def _window(line: str, column: int, columns: int) -> tuple[str, int]:
 
 
 def _shortened(sentence: str, longest: int = _LONGEST_REASON) -> str:
-    """A sentence that is too long with the middle of its long words left out, and cut where that is not enough."""
+    """A sentence in printable characters: one that is too long has the middle of its long words left out, and is cut
+    where that is not enough."""
+    sentence = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in sentence)
     if len(sentence) <= longest:
         return sentence
     half = _LONGEST_WORD // 2

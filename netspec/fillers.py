@@ -25,13 +25,15 @@ class FillerError(ValueError):
 
 @torch.no_grad()
 def fill(blob: Tensor, filler: FillerParameter, generator: Generator | None = None) -> None:
-    """Fill `blob` in place by the filler's rule; random numbers come from `generator`, of the blob's device."""
+    """Fill `blob` in place by the filler's rule; random numbers come from `generator`, of the blob's device. A blob
+    without values stays as it is."""
     if filler.type not in FILLERS:
         hint = nearest(filler.type, FILLERS) or f"there are {', '.join(FILLERS)}"
         raise FillerError(f'there is no filler type "{filler.type}"; {hint}', "type")
     if filler.sparse != -1 and filler.type != "gaussian":
         raise FillerError(f"sparse works with gaussian, not with {filler.type}", "sparse")
-    FILLERS[filler.type](blob, filler, generator)
+    if blob.numel():
+        FILLERS[filler.type](blob, filler, generator)
 
 
 def _constant(blob: Tensor, filler: FillerParameter, generator: Generator | None) -> None:

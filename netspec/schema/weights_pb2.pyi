@@ -26,8 +26,8 @@ class WeightsLayer(_message.Message):
     type: str
     bottom: _containers.RepeatedScalarFieldContainer[str]
     top: _containers.RepeatedScalarFieldContainer[str]
-    blobs: _containers.RepeatedCompositeFieldContainer[WeightsBlob]
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., bottom: _Optional[_Iterable[str]] = ..., top: _Optional[_Iterable[str]] = ..., blobs: _Optional[_Iterable[_Union[WeightsBlob, _Mapping]]] = ...) -> None: ...
+    blobs: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., bottom: _Optional[_Iterable[str]] = ..., top: _Optional[_Iterable[str]] = ..., blobs: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class WeightsV1Layer(_message.Message):
     __slots__ = ("bottom", "top", "name", "type", "blobs", "layer")
@@ -41,9 +41,9 @@ class WeightsV1Layer(_message.Message):
     top: _containers.RepeatedScalarFieldContainer[str]
     name: str
     type: int
-    blobs: _containers.RepeatedCompositeFieldContainer[WeightsBlob]
+    blobs: _containers.RepeatedScalarFieldContainer[bytes]
     layer: WeightsV0Layer
-    def __init__(self, bottom: _Optional[_Iterable[str]] = ..., top: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., type: _Optional[int] = ..., blobs: _Optional[_Iterable[_Union[WeightsBlob, _Mapping]]] = ..., layer: _Optional[_Union[WeightsV0Layer, _Mapping]] = ...) -> None: ...
+    def __init__(self, bottom: _Optional[_Iterable[str]] = ..., top: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., type: _Optional[int] = ..., blobs: _Optional[_Iterable[bytes]] = ..., layer: _Optional[_Union[WeightsV0Layer, _Mapping]] = ...) -> None: ...
 
 class WeightsV0Layer(_message.Message):
     __slots__ = ("name", "type", "blobs")
@@ -52,8 +52,8 @@ class WeightsV0Layer(_message.Message):
     BLOBS_FIELD_NUMBER: _ClassVar[int]
     name: str
     type: str
-    blobs: _containers.RepeatedCompositeFieldContainer[WeightsBlob]
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., blobs: _Optional[_Iterable[_Union[WeightsBlob, _Mapping]]] = ...) -> None: ...
+    blobs: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., blobs: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class WeightsShape(_message.Message):
     __slots__ = ("dim",)
@@ -73,12 +73,12 @@ class WeightsBlob(_message.Message):
     RAW_DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
     RAW_DATA_FIELD_NUMBER: _ClassVar[int]
     shape: WeightsShape
-    data: bytes
-    double_data: bytes
+    data: _containers.RepeatedScalarFieldContainer[bytes]
+    double_data: _containers.RepeatedScalarFieldContainer[bytes]
     num: int
     channels: int
     height: int
     width: int
     raw_data_type: int
     raw_data: bytes
-    def __init__(self, shape: _Optional[_Union[WeightsShape, _Mapping]] = ..., data: _Optional[bytes] = ..., double_data: _Optional[bytes] = ..., num: _Optional[int] = ..., channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., raw_data_type: _Optional[int] = ..., raw_data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, shape: _Optional[_Union[WeightsShape, _Mapping]] = ..., data: _Optional[_Iterable[bytes]] = ..., double_data: _Optional[_Iterable[bytes]] = ..., num: _Optional[int] = ..., channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., raw_data_type: _Optional[int] = ..., raw_data: _Optional[bytes] = ...) -> None: ...

@@ -162,5 +162,5 @@ def test_packed_numbers_have_the_wire_form_of_bytes(
     if sys.byteorder == "big":
         packed.byteswap()
     blob = netspec_pb2.BlobProto(shape={"dim": dim}, **{name: values})
-    weights = weights_pb2.WeightsBlob(shape={"dim": dim}, **{name: packed.tobytes()})
+    weights = weights_pb2.WeightsBlob(shape={"dim": dim}, **{name: [packed.tobytes()]})
     assert weights.SerializeToString(deterministic=True) == blob.SerializeToString(deterministic=True)
