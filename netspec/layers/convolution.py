@@ -1,4 +1,4 @@
-"""Convolution."""
+"""Convolution, and what every layer that reads `convolution_param` shares."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ PATH = "convolution_param"
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
-@layer("Convolution", bottoms=(1, None), tops=(1, None))
-class Convolution(Layer):
-    """Each bottom convolved with the same weights into its own top.
+class BaseConvolution(Layer):
+    """Reads `convolution_param` and declares its blobs; a subclass says how it carries one bottom into its top.
 
-    Size: floor((H + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1. Weight (num_output, C / group, kernel...),
-    bias (num_output,). Unlike in PyTorch, `axis` names the channels (all axes before it are batch), and weights
-    without a filler are 0.
+    The axes before `axis` are the batch, those after it spatial: any number, also none.
     """
 
     needs_top = False
+    transposed = False
+    """Whether the weight's first axis is the bottom's channels, not the top's."""
 
     weight: Tensor
     bias: Tensor | None
@@ -37,51 +36,98 @@ class Convolution(Layer):
         _check_bottoms(param, bottoms)
         self.axis = canonical_axis(conv.axis, bottoms[0], PATH, "axis")
         channels, *sizes = bottoms[0][self.axis :]
-        if len(sizes) not in CONVOLUTIONS:
-            raise LayerError(f"{len(sizes)} spatial axes follow axis {self.axis}; there must be 1 to 3", PATH, "axis")
         self.kernel = per_axis(conv, "kernel_size", len(sizes), None, PATH)
         self.stride = per_axis(conv, "stride", len(sizes), 1, PATH)
         self.pad = per_axis(conv, "pad", len(sizes), 0, PATH)
         self.dilation = per_axis(conv, "dilation", len(sizes), 1, PATH)
         self.group = int(conv.group)
         _check_channels(conv.num_output, channels, self.group)
-        self._check_kernel(sizes)
-        weight = (conv.num_output, channels // self.group, *self.kernel)
-        self.add_blob("weight", weight, conv.weight_filler)
+        self._check_sizes(sizes)
+        outer, inner = (channels, conv.num_output) if self.transposed else (conv.num_output, channels)
+        self.add_blob("weight", (outer, inner // self.group, *self.kernel), conv.weight_filler)
         if conv.bias_term:
             self.add_blob("bias", (conv.num_output,), conv.bias_filler)
         else:
             self.register_parameter("bias", None)
 
-    def _check_kernel(self, sizes: Sequence[int]) -> None:
-        for size, kernel, pad, dilation in zip(sizes, self.kernel, self.pad, self.dilation, strict=True):
-            extent, padded = dilation * (kernel - 1) + 1, size + 2 * pad
-            if extent > padded:
-                dilated = f" spans {extent} with dilation {dilation}, which" if dilation > 1 else ""
-                raise LayerError(
-                    f"kernel {kernel}{dilated} is larger than the padded input {padded}", PATH, "kernel_size"
-                )
+    def _check_sizes(self, sizes: Sequence[int]) -> None:
+        """LayerError where a top of bottoms of these spatial sizes would be empty."""
+        raise NotImplementedError
+
+    def _apply_weight(self, x: Tensor) -> Tensor:
+        """The top of one bottom (N, C, spatial axes...)."""
+        raise NotImplementedError
+
+    def extents(self) -> tuple[int, ...]:
+        """How far a kernel reaches along each spatial axis."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
-        tops = tuple(self._convolve(x) for x in bottoms)
+        tops = tuple(self._batched(x) for x in bottoms)
         return tops if len(tops) > 1 else tops[0]
 
-    def _convolve(self, x: Tensor) -> Tensor:
+    def _batched(self, x: Tensor) -> Tensor:
+        """One bottom through the weights, all axes before the channels as one."""
+        if self.axis == 1:
+            return self._apply_weight(x)
         batch = x.shape[: self.axis]
-        if self.axis != 1:
-            x = x.reshape(-1, *x.shape[self.axis :])
-        convolve = CONVOLUTIONS[len(self.kernel)]
-        y = convolve(x, self.weight, self.bias, self.stride, self.pad, self.dilation, self.group)
-        return y if self.axis == 1 else y.reshape(*batch, *y.shape[1:])
+        y = self._apply_weight(x.reshape(math.prod(batch), *x.shape[self.axis :]))
+        return y.reshape(*batch, *y.shape[1:])
 
     def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
-        """One multiply-add a weight of the output's channel, at every value of every top."""
-        return sum(math.prod(top) for top in tops) * math.prod(self.weight.shape[1:])
+        """One multiply-add a weight that meets each value of every top (of every bottom, where transposed)."""
+        return sum(math.prod(x) for x in (bottoms if self.transposed else tops)) * math.prod(self.weight.shape[1:])
+
+
+@layer("Convolution", bottoms=(1, None), tops=(1, None))
+class Convolution(BaseConvolution):
+    """Each bottom convolved with the same weights into its own top, over any number of spatial axes.
+
+    Size: floor((H + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1. Weight (num_output, C / group, kernel...),
+    bias (num_output,). Where no axis follows `axis` this is a product over the channels, and no kernel is needed.
+    `engine` and `force_nd_im2col` change no value. Unlike in PyTorch, `axis` names the channels (all axes before it
+    are batch), and weights without a filler are 0.
+    """
+
+    def _check_sizes(self, sizes: Sequence[int]) -> None:
+        for i, extent in enumerate(self.extents()):
+            padded = sizes[i] + 2 * self.pad[i]
+            if extent > padded:
+                dilated = f" spans {extent} with dilation {self.dilation[i]}, which" if self.dilation[i] > 1 else ""
+                raise LayerError(
+                    f"kernel {self.kernel[i]}{dilated} is larger than the padded input {padded}", PATH, "kernel_size"
+                )
+
+    def _apply_weight(self, x: Tensor) -> Tensor:
+        return convolve(x, self.weight, self.bias, self.stride, self.pad, self.dilation, self.group)
+
+
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    pad: tuple[int, ...],
+    dilation: tuple[int, ...],
+    group: int,
+) -> Tensor:
+    """PyTorch's convolution of (N, C, spatial axes...), for any number of spatial axes."""
+    if not stride:
+        return F.conv1d(x[..., None], weight[..., None], bias, groups=group)[..., 0]
+    if len(stride) in CONVOLUTIONS:
+        return CONVOLUTIONS[len(stride)](x, weight, bias, stride, pad, dilation, group)
+    # The windows along the first axis: their places become batch, their taps channels.
+    x = F.pad(x, (0, 0) * (len(stride) - 1) + (pad[0], pad[0]))
+    windows = x.unfold(2, dilation[0] * (weight.shape[2] - 1) + 1, stride[0])[..., :: dilation[0]]
+    places = windows.movedim((2, -1), (1, 3)).flatten(2, 3)
+    y = convolve(places.flatten(0, 1), weight.flatten(1, 2), bias, stride[1:], pad[1:], dilation[1:], group)
+    return y.reshape(*places.shape[:2], *y.shape[1:]).movedim(1, 2)
 
 
 def _check_bottoms(param: LayerParameter, bottoms: Sequence[Shape]) -> None:
     if len(param.top) != len(bottoms):
-        raise LayerError(f"{len(bottoms)} bottoms need as many tops, not {len(param.top)}", "top")
+        needed = f"{len(bottoms)} bottoms need as many tops" if len(bottoms) > 1 else "1 bottom needs 1 top"
+        raise LayerError(f"{needed}, not {len(param.top)}", "top")
     for i, shape in enumerate(bottoms):
         if shape != bottoms[0]:
             raise LayerError(f"bottom {i} is {shape}, unlike bottom 0, which is {bottoms[0]}", "bottom")

@@ -16,18 +16,19 @@ PAIRS = {
 def per_axis(message: Message, name: str, axes: int, default: int | None, path: str) -> tuple[int, ...]:
     """One size a spatial axis, from field `name` (one for all axes or one each) or from its _h and _w fields.
 
-    `default` stands in for a field not given; None means that it must be given. Every size but a pad is at least 1.
+    `default` stands in for a field not given; None means that it must be given, if there are spatial axes. Every size
+    but a pad is at least 1.
     """
     values, pair = _given(message, name), PAIRS.get(name, ())
     field = next((half for half in pair if message.HasField(half)), name)
     if field != name:
         values = _pair(message, name, pair, axes, default, path)
-    if not values and default is None:
+    if not values and default is None and axes:
         raise LayerError(f"{name} is missing", path)
     values = values or [default or 0]
     if len(values) not in (1, axes):
         raise LayerError(f"{name} is given {len(values)} times; the bottom has {axes} spatial axes", path, name)
-    if name != "pad" and min(values) < 1:
+    if name != "pad" and axes and min(values) < 1:
         raise LayerError(f"{name} must be at least 1, not {min(values)}", path, field)
     return tuple(values * axes if len(values) == 1 else values)
 
