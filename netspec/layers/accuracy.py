@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from netspec.layers.base import Layer, LayerError, Shape, layer
-from netspec.layers.labels import class_axis, class_numbers
+from netspec.layers.labels import class_axis, class_numbers, ignored_label
 from netspec.schema.netspec_pb2 import LayerParameter
 
 
@@ -16,8 +16,10 @@ from netspec.schema.netspec_pb2 import LayerParameter
 class Accuracy(Layer):
     """The share of items whose label's score is reached by fewer than `top_k` others; a second top has it a class.
 
-    Ties count against: constant scores give 0. Items with `ignore_label` do not count; nothing to count gives 0.
-    Where any score is NaN so is the result: Caffe would report 1, and a diverged net would look perfect.
+    Bottoms: scores with the classes on `axis` (default 1), and a label for every place on the other axes. Tops: one
+    number, and (classes,). Ties count against: constant scores give 0. Items with `ignore_label` do not count; nothing
+    to count gives 0. Where any score is NaN so is the result: Caffe would report 1, and a diverged net would look
+    perfect. Unlike in PyTorch's argmax, a tie is never won. No gradient.
     """
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
@@ -30,13 +32,13 @@ class Accuracy(Layer):
             raise LayerError(
                 f"top_k must be from 1 to the {self.classes} classes, not {self.top_k}", "accuracy_param", "top_k"
             )
-        self.ignore_label: int | None = accuracy.ignore_label if accuracy.HasField("ignore_label") else None
+        self.ignore_label = ignored_label(accuracy)
         self.per_class = len(param.top) > 1
 
     @torch.no_grad()
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        numbers = class_numbers(labels, scores, self.axis)
-        counted = torch.ones_like(numbers) if self.ignore_label is None else (numbers != self.ignore_label).long()
+        numbers = class_numbers(labels, scores, self.axis, self.ignore_label)
+        counted = (numbers != self.ignore_label).long()
         numbers = numbers * counted  # An ignored label may be no class at all: class 0 stands in, and counts 0.
         own = scores.gather(self.axis, numbers.unsqueeze(self.axis))
         others = (scores >= own).sum(self.axis) - 1

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from netspec.layers.axis import canonical_axis
 from netspec.layers.base import LayerError, Shape
+from netspec.schema.netspec_pb2 import AccuracyParameter, LossParameter
+
+NO_LABEL = -(2**62)
+"""The label that is ignored where nothing is: no float label becomes this number."""
 
 
 def class_axis(axis: int, bottoms: Sequence[Shape], *field: str) -> int:
@@ -23,6 +28,29 @@ def class_axis(axis: int, bottoms: Sequence[Shape], *field: str) -> int:
     return axis
 
 
-def class_numbers(labels: Tensor, scores: Tensor, axis: int) -> Tensor:
-    """The labels as int64, in the shape of the scores without their class axis."""
-    return labels.reshape(scores.shape[:axis] + scores.shape[axis + 1 :]).long()
+def item_classes(bottoms: Sequence[Shape]) -> int:
+    """How many classes an item has: all that follows the first axis. LayerError unless bottom 1 has a label an item."""
+    scores, labels = bottoms
+    if not scores or labels[:1] != scores[:1] or math.prod(labels) != scores[0]:
+        items = scores[0] if scores else "a batch of"
+        raise LayerError(f"scores {scores} need {items} labels, one an item, but bottom 1 is {labels}", "bottom")
+    return math.prod(scores[1:])
+
+
+def ignored_label(message: LossParameter | AccuracyParameter) -> int:
+    """The label that does not count, or NO_LABEL."""
+    return int(message.ignore_label) if message.HasField("ignore_label") else NO_LABEL
+
+
+def class_numbers(labels: Tensor, scores: Tensor, axis: int, ignore_label: int = NO_LABEL) -> Tensor:
+    """The labels as int64, in the shape of the scores without their class axis.
+
+    A RuntimeError on the CPU where a label is neither a class nor `ignore_label`. On a GPU nobody waits to see it: the
+    kernels that read the labels assert as much themselves.
+    """
+    numbers = labels.reshape(scores.shape[:axis] + scores.shape[axis + 1 :]).long()
+    if numbers.device.type == "cpu":
+        classes = scores.shape[axis]
+        known = (numbers >= 0) & (numbers < classes) | (numbers == ignore_label)
+        torch._assert_async(known.all(), f"a label is none of the classes 0 to {classes - 1}")
+    return numbers

@@ -1,4 +1,4 @@
-"""Losses: one number each, divided as Caffe does."""
+"""What losses share: the weight 1, the divisor, the floor under a probability, and which bottoms belong together."""
 
 from __future__ import annotations
 
@@ -7,91 +7,91 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from netspec.layers.base import Layer, LayerError, Shape, layer
-from netspec.layers.labels import class_axis, class_numbers
+from netspec.layers.base import Layer, LayerError, Shape
+from netspec.layers.labels import NO_LABEL, ignored_label
 from netspec.schema.netspec_pb2 import LayerParameter, LossParameter
 
-LARGEST_LOSS = -math.log(torch.finfo(torch.float32).tiny)
-"""87.3365: the loss of an item whose probability is at its floor, the smallest normal float."""
-
-NO_LABEL = -(2**62)
-"""What PyTorch is told to ignore where nothing is: no float label becomes this number."""
+LOG_THRESHOLD = 1e-20
+"""The least probability that MultinomialLogisticLoss and InfogainLoss take the logarithm of."""
 
 
-class _Cap(torch.autograd.Function):
-    """min(loss, LARGEST_LOSS), with the gradient of the loss itself: Caffe's stays p - onehot where the cap bites."""
-
-    @staticmethod
-    def forward(ctx: Any, losses: Tensor) -> Tensor:
-        return losses.clamp(max=LARGEST_LOSS)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
-
-
-def normalization(loss: LossParameter) -> int:
-    """The mode that a loss_param asks for: `normalization`, or what the older `normalize` meant."""
-    if loss.HasField("normalize") and not loss.HasField("normalization"):
-        return int(LossParameter.VALID if loss.normalize else LossParameter.BATCH_SIZE)
-    return int(loss.normalization)
-
-
-@layer("SoftmaxWithLoss", bottoms=2, tops=(1, 2))
-class SoftmaxWithLoss(Layer):
-    """-sum log max(p, FLT_MIN) / Z, p the softmax probability of each item's label; a second top is all probabilities.
-
-    Z: the number of items (FULL), of those whose label is not `ignore_label` (VALID, the default), the batch size
-    (BATCH_SIZE: all axes before the classes), or 1 (NONE), and never below 1. The loss of an item is at most 87.3365,
-    unlike in PyTorch's cross-entropy. The second top passes no gradient.
-    """
+class Loss(Layer):
+    """A layer with one number as its first top, which counts toward the net's loss. Labels get no gradient."""
 
     is_loss = True
+    unforced: int | None = 1
+
+
+class NormalizedLoss(Loss):
+    """A loss divided as its `loss_param` says; a label `ignore_label` costs nothing."""
+
+    default_normalization: int = LossParameter.VALID
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
-        loss = param.loss_param
-        self.axis = class_axis(param.softmax_param.axis, bottoms, "softmax_param", "axis")
-        self.classes = bottoms[0][self.axis]
-        self.ignore_label: int | None = loss.ignore_label if loss.HasField("ignore_label") else None
-        self.normalization = normalization(loss)
-        self.probabilities = len(param.top) > 1
+        self.ignore_label = ignored_label(param.loss_param)
+        self.normalization = self._normalization(param.loss_param)
+        self.pre_fixed_normalizer = float(param.loss_param.pre_fixed_normalizer)
 
-    def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        numbers = class_numbers(labels, scores, self.axis)
-        losses = F.cross_entropy(
-            scores if self.axis == 1 else scores.movedim(self.axis, min(1, scores.dim() - 1)),
-            numbers,
-            ignore_index=NO_LABEL if self.ignore_label is None else self.ignore_label,
-            reduction="none",
-        )
-        loss = _Cap.apply(losses).sum() / self._normalizer(numbers, scores)
-        return (loss, F.softmax(scores.detach(), self.axis)) if self.probabilities else loss
+    def _normalization(self, loss: LossParameter) -> int:
+        """The mode: `normalization`, else what the older `normalize` meant, else the default of the layer type."""
+        if loss.HasField("normalization"):
+            return int(loss.normalization)
+        if loss.HasField("normalize"):
+            return int(LossParameter.VALID if loss.normalize else LossParameter.BATCH_SIZE)
+        return int(self.default_normalization)
 
-    def _normalizer(self, numbers: Tensor, scores: Tensor) -> Tensor | int:
+    def normalized(self, losses: Tensor, labels: Tensor, batch: int) -> Tensor:
+        """The sum of the losses over Z; `labels` are int64, `batch` is what BATCH_SIZE stands for."""
+        return losses.sum() / self._normalizer(labels, batch)
+
+    def _normalizer(self, labels: Tensor, batch: int) -> Tensor | float:
         if self.normalization == LossParameter.NONE:
             return 1
+        if self.normalization == LossParameter.PRE_FIXED:
+            return max(self.pre_fixed_normalizer, 1)
         if self.normalization == LossParameter.BATCH_SIZE:
-            return max(math.prod(scores.shape[: self.axis]), 1)
-        if self.normalization == LossParameter.FULL or self.ignore_label is None:
-            return max(numbers.numel(), 1)
-        return (numbers != self.ignore_label).sum().clamp(min=1)
+            return max(batch, 1)
+        if self.normalization == LossParameter.VALID and self.ignore_label != NO_LABEL:
+            return (labels != self.ignore_label).sum().clamp(min=1)
+        return max(labels.numel(), 1)
 
 
-@layer("EuclideanLoss", bottoms=2)
-class EuclideanLoss(Layer):
-    """sum (a - b)^2 / (2 N), N the first axis; PyTorch's MSELoss divides by the number of values instead."""
+class _Clamp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, least: float | None, most: float | None) -> Tensor:
+        return x.clamp(least, most)
 
-    is_loss = True
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad, None, None
 
-    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
-        super().__init__(param, bottoms)
-        a, b = bottoms
-        if a[:1] != b[:1] or math.prod(a) != math.prod(b):
-            raise LayerError(f"bottoms {a} and {b} differ in their first axis or their number of values", "bottom")
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return F.mse_loss(a, b.reshape(a.shape), reduction="sum") / (2 * a.shape[0])
+def clamp(x: Tensor, least: float | None = None, most: float | None = None) -> Tensor:
+    """x held between two numbers, with the gradient of x itself: Caffe's losses have it where their floor bites."""
+    clamped: Tensor = _Clamp.apply(x, least, most)
+    return clamped
+
+
+def check_items(bottoms: Sequence[Shape]) -> None:
+    """LayerError unless the first axis, that of the items, is as long in bottom 1 as in bottom 0."""
+    if not bottoms[0] or bottoms[0][:1] != bottoms[1][:1]:
+        raise LayerError(f"bottoms {bottoms[0]} and {bottoms[1]} differ in their first axis, the items", "bottom")
+
+
+def check_pair(bottoms: Sequence[Shape]) -> None:
+    """LayerError unless bottoms 0 and 1 have a first axis and a number of values in common."""
+    a, b = bottoms[:2]
+    if not a:
+        raise LayerError("the bottoms need a first axis, that of the items", "bottom")
+    if a[:1] != b[:1] or math.prod(a) != math.prod(b):
+        raise LayerError(f"bottoms {a} and {b} differ in their first axis or their number of values", "bottom")
+
+
+def four_axes(shape: Shape) -> Shape:
+    """A shape as (num, channels, height, width), ones where it has fewer axes; LayerError where it has more."""
+    if not 1 <= len(shape) <= 4:
+        raise LayerError(f"a bottom is {shape}; it needs 1 to 4 axes", "bottom")
+    return (*shape, 1, 1, 1)[:4]

@@ -1,0 +1,95 @@
+"""Negative logs of probabilities: SoftmaxWithLoss, SigmoidCrossEntropyLoss, MultinomialLogisticLoss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from netspec.layers.base import Shape, layer
+from netspec.layers.labels import class_axis, class_numbers, item_classes
+from netspec.layers.loss import LOG_THRESHOLD, Loss, NormalizedLoss, check_items, check_pair, clamp
+from netspec.schema.netspec_pb2 import LayerParameter, LossParameter
+
+LARGEST_LOSS = -math.log(torch.finfo(torch.float32).tiny)
+"""87.3365: the loss of an item whose probability is at its floor, the smallest normal float."""
+
+
+@layer("SoftmaxWithLoss", bottoms=2, tops=(1, 2))
+class SoftmaxWithLoss(NormalizedLoss):
+    """-sum log max(p, FLT_MIN) / Z, p the softmax probability of each item's label; a second top is all probabilities.
+
+    Bottoms: scores with the classes on `softmax_param.axis` (default 1), and a label for every place on the other axes.
+    `loss_param.normalization` names Z: the number of labels (FULL), of those that are not `ignore_label` (VALID, the
+    default), the batch size (BATCH_SIZE: all axes before the classes), `pre_fixed_normalizer` (PRE_FIXED, R-FCN's
+    fork), or 1 (NONE); never below 1. The second top passes no gradient.
+    Unlike in PyTorch's cross_entropy, the loss of an item is at most 87.3365, and all labels ignored give 0, not NaN.
+    """
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        self.axis = class_axis(param.softmax_param.axis, bottoms, "softmax_param", "axis")
+        check_items(bottoms)
+        self.classes = bottoms[0][self.axis]
+        self.probabilities = len(param.top) > 1
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        numbers = class_numbers(labels, scores, self.axis, self.ignore_label)
+        losses = F.cross_entropy(
+            scores if self.axis == 1 else scores.movedim(self.axis, min(1, scores.dim() - 1)),
+            numbers,
+            ignore_index=self.ignore_label,
+            reduction="none",
+        )
+        loss = self.normalized(clamp(losses, most=LARGEST_LOSS), numbers, math.prod(scores.shape[: self.axis]))
+        return (loss, F.softmax(scores.detach(), self.axis)) if self.probabilities else loss
+
+
+@layer("SigmoidCrossEntropyLoss", bottoms=2)
+class SigmoidCrossEntropyLoss(NormalizedLoss):
+    """-sum (t log p + (1 - t) log(1 - p)) / Z, p the sigmoid of each score and t its target.
+
+    Bottoms: scores, and as many targets with the same first axis; they may be any number, mostly 0 or 1. Z is as in
+    SoftmaxWithLoss, but the default is BATCH_SIZE, the first axis: a sum for each image. A target whose whole part is
+    `loss_param.ignore_label` costs nothing.
+    Unlike in PyTorch's binary_cross_entropy_with_logits, Z is not the number of scores, unless FULL is asked for.
+    """
+
+    default_normalization = LossParameter.BATCH_SIZE
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        check_pair(bottoms)
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        targets = targets.detach().reshape(scores.shape)
+        numbers = targets.long()
+        # Exact for sure scores too, where PyTorch's own form takes the small difference of two large numbers.
+        positive = scores >= 0
+        losses = F.softplus(torch.where(positive, -scores, scores)) - scores * torch.where(
+            positive, targets - 1, targets
+        )
+        losses = losses.masked_fill(numbers == self.ignore_label, 0)
+        return self.normalized(losses, numbers, scores.shape[0])
+
+
+@layer("MultinomialLogisticLoss", bottoms=2)
+class MultinomialLogisticLoss(Loss):
+    """-sum log max(p, 1e-20) / N, p the probability of each item's label.
+
+    Bottoms: probabilities (N, ...), all that follows the first axis being the classes, and N labels. Where p is below
+    the floor the gradient is that at the floor.
+    PyTorch: the same as nll_loss of the logarithm of p, but for the floor.
+    """
+
+    def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
+        super().__init__(param, bottoms)
+        self.classes = item_classes(bottoms)
+
+    def forward(self, probabilities: Tensor, labels: Tensor) -> Tensor:
+        rows = probabilities.reshape(-1, self.classes)
+        own = rows.gather(1, class_numbers(labels, rows, 1).unsqueeze(1))
+        return -clamp(own, least=LOG_THRESHOLD).log().sum() / rows.shape[0]

@@ -1,0 +1,107 @@
+"""SoftmaxWithLoss, SigmoidCrossEntropyLoss, MultinomialLogisticLoss: the cap, the floor, scores that are sure."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+CAP = 87.3365478515625
+SOFTMAX = 'type: "SoftmaxWithLoss" top: "y"'
+
+
+def test_cap(build):
+    """An item's loss is at most 87.3365, and its gradient stays p - onehot."""
+    scores = torch.tensor([[0.0, 1e4], [0.0, 0.0]], requires_grad=True)
+    loss = build(SOFTMAX + "loss_param { normalization: NONE }", (2, 2), (2,))(scores, torch.zeros(2))
+    assert loss.item() == pytest.approx(CAP + 0.693147, rel=1e-6)
+    loss.backward()
+    torch.testing.assert_close(scores.grad, torch.tensor([[-1.0, 1.0], [-0.5, 0.5]]))
+
+
+@pytest.mark.parametrize("far", [1e30, 3e38])
+def test_cap_of_a_diverged_net(build, far):
+    """However far the scores, the loss is the cap and the gradient is finite."""
+    scores = torch.tensor([[-far, far]], requires_grad=True)
+    loss = build(SOFTMAX, (1, 2), (1,))(scores, torch.zeros(1))
+    assert loss.item() == pytest.approx(CAP, rel=1e-6)
+    loss.backward()
+    assert scores.grad.tolist() == [[-1, 1]]
+
+
+@pytest.mark.parametrize(("kind", "label"), [("SoftmaxWithLoss", (1,)), ("SigmoidCrossEntropyLoss", (1, 2))])
+def test_nan_scores(build, kind, label):
+    """A NaN score gives a NaN loss: nothing hides it."""
+    scores = torch.tensor([[0.0, torch.nan]])
+    assert build(f'type: "{kind}" top: "y"', (1, 2), label)(scores, torch.zeros(label)).isnan()
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 1, 1, 1)])
+def test_is_cross_entropy(build, shape):
+    """Below the cap the loss and its gradient are PyTorch's, for labels of any shape with one an item."""
+    scores, labels = torch.randn(6, 5, requires_grad=True), torch.randint(5, shape).float()
+    loss = build(SOFTMAX, (6, 5), shape)(scores, labels)
+    expected = F.cross_entropy(scores, labels.flatten().long())
+    torch.testing.assert_close(loss, expected)
+    for ours, theirs in zip(torch.autograd.grad(loss, scores), torch.autograd.grad(expected, scores), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_classes_on_the_first_axis(build):
+    """The classes may lie on axis 0, where the labels are as many as the classes."""
+    scores, labels = torch.randn(4, 4), torch.randint(4, (4,))
+    layer = build(SOFTMAX + "softmax_param { axis: 0 }", (4, 4), (4,))
+    torch.testing.assert_close(layer(scores, labels.float()), F.cross_entropy(scores.T, labels))
+
+
+@pytest.mark.parametrize(("kind", "more"), [("SoftmaxWithLoss", ()), ("InfogainLoss", ((3, 3),))])
+def test_probabilities(build, kind, more):
+    """A second top holds the probabilities and passes no gradient."""
+    scores = torch.randn(4, 3, requires_grad=True)
+    layer = build(f'type: "{kind}" top: "y" top: "p"', (4, 3), (4,), *more)
+    loss, probabilities = layer(scores, torch.zeros(4), *map(torch.ones, more))
+    torch.testing.assert_close(probabilities, scores.detach().softmax(1))
+    assert loss.requires_grad
+    assert not probabilities.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("score", "target", "loss"),
+    [(-15, 0, 3.059023e-07), (15, 1, 3.059023e-07), (0, 1, math.log(2)), (1e4, 0, 1e4), (-1e4, 1, 1e4), (-1e4, 0, 0)],
+)
+def test_sure_scores(build, score, target, loss):
+    """The sigmoid's loss is exact however sure the score is, right or wrong; so is its gradient, at 0 too."""
+    scores = torch.tensor([[float(score)]], requires_grad=True)
+    top = build('type: "SigmoidCrossEntropyLoss"', (1, 1), (1, 1))(scores, torch.tensor([[float(target)]]))
+    assert top.item() == pytest.approx(loss, rel=1e-5)
+    top.backward()
+    p = torch.tensor(score, dtype=torch.float64).sigmoid().item()
+    assert scores.grad.item() == pytest.approx(p - target, rel=1e-5)
+
+
+def test_ignored_target_by_its_whole_part(build):
+    """A target is ignored where its whole part is `ignore_label`: with 0 every one between -1 and 1 is."""
+    layer = build('type: "SigmoidCrossEntropyLoss" loss_param { ignore_label: 0 normalization: NONE }', (1, 4), (1, 4))
+    scores = torch.zeros(1, 4, requires_grad=True)
+    layer(scores, torch.tensor([[0, 0.9, -0.9, 1]])).backward()
+    assert scores.grad.tolist() == [[0, 0, 0, -0.5]]
+
+
+def test_multinomial_floor(build):
+    """Below 1e-20 a probability costs what 1e-20 does, with the gradient there; the sum is divided by N."""
+    probabilities = torch.tensor([[0.25, 0.75], [0, 1]], requires_grad=True)
+    loss = build('type: "MultinomialLogisticLoss"', (2, 2), (2, 1))(probabilities, torch.zeros(2, 1))
+    assert loss.item() == pytest.approx((math.log(4) + 20 * math.log(10)) / 2)
+    loss.backward()
+    torch.testing.assert_close(probabilities.grad, torch.tensor([[-2.0, 0], [-5e19, 0]]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"), [("SoftmaxWithLoss", ()), ("SigmoidCrossEntropyLoss", (3,)), ("MultinomialLogisticLoss", ())]
+)
+def test_last_batch(build, kind, label):
+    """A batch smaller than compiled is divided by its own size."""
+    layer = build(f'type: "{kind}" top: "y"', (8, 3), (8, *label))
+    scores = torch.rand(1, 3)
+    twice = layer(scores.repeat(2, 1), torch.ones(2, *label))
+    torch.testing.assert_close(layer(scores, torch.ones(1, *label)), twice)
