@@ -1,110 +1,90 @@
-"""Batches of records: which come next, what is drawn for them, and how they reach the device."""
+"""Batches: which records come next, how they are loaded in the background, and how they reach the device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from itertools import count
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from netspec.data.datum import Pixels
-from netspec.data.order import Indices, below, indices, words
+from netspec.data.labels import LabelRule
+from netspec.data.order import Indices
 from netspec.data.prefetch import Prefetch
-from netspec.data.records import Records
-from netspec.data.transform import Crops, Transform
-from netspec.errors import DataError
-from netspec.schema.netspec_pb2 import DataParameter
+from netspec.layers.base import Shape
 
-_SKIP = 4  # the draw of rand_skip, beside those of the transform
-
-Tops = Iterator[tuple[Tensor, Tensor]]
+Tops = tuple[Tensor, ...]
+Loaded = TypeVar("Loaded")
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Images as they are stored, in a list where their sizes differ, what is drawn for them, and labels (N,)."""
+class Batches(ABC, Generic[Loaded]):
+    """The batches of one data layer; each depends only on `seed` and on the records handed out before it.
 
-    images: Tensor | list[Tensor]
-    crops: Crops
-    labels: Tensor
+    `shapes` are those of the tops, of which the first gives the batch size; `length` is the number of records. A
+    subclass says which records come (`choose`) and how a batch of them is loaded, in the background, and finished, on
+    the device.
+    """
 
+    def __init__(self, shapes: Sequence[Shape], length: int, seed: int, device: torch.device) -> None:
+        self.shapes = list(shapes)
+        self.size = next(iter(shapes[0]), 1)
+        self.length = length
+        self.seed = seed
+        self.device = device
 
-class Batches:
-    """The batches of a set; each depends only on the seed and on the records handed out before it."""
+    @abstractmethod
+    def choose(self, positions: Indices) -> Indices:
+        """Which records are handed out at these positions, which follow each other."""
 
-    def __init__(
-        self, records: Records, transform: Transform, param: DataParameter, seed: int, device: torch.device
-    ) -> None:
-        self.size: int = param.batch_size
-        self.shape = (self.size, *transform.output_shape)
-        self._records = records
-        self._transform = transform
-        self._shuffle = param.shuffle
-        self._seed = seed
-        self._device = device
-        self._depth = param.prefetch
-        draw = words(np.zeros(1, np.int64), seed, _SKIP)
-        self._skip = int(below(draw, param.rand_skip)[0])
+    @abstractmethod
+    def load(self, chosen: Indices, positions: Indices) -> Loaded:
+        """Some records, in the memory of the CPU."""
 
-    def after(self, position: int) -> Iterator[Batch]:
+    @abstractmethod
+    def pin(self, loaded: Loaded) -> Loaded:
+        """Move what is loaded to memory that a GPU copies from without waiting."""
+
+    @abstractmethod
+    def finish(self, loaded: Loaded) -> Tops:
+        """The tops on the device."""
+
+    @abstractmethod
+    def check_labels(self, rule: LabelRule) -> None:
+        """Hold the labels against a rule, at once or as they are loaded."""
+
+    def reseed(self, seed: int) -> None:
+        """Draw from another seed."""
+        self.seed = seed
+
+    def after(self, position: int) -> Iterator[Loaded]:
         """Whole batches without end, after `position` records."""
         for first in count(position, self.size):
-            chosen = indices(first + self._skip, self.size, len(self._records), self._seed, self._shuffle)
-            yield self._load(chosen, np.arange(first, first + self.size))
+            positions = np.arange(first, first + self.size)
+            yield self.load(self.choose(positions), positions)
 
-    def once(self) -> Iterator[Batch]:
+    def once(self) -> Iterator[Loaded]:
         """Every record once, in the order of the set; the last batch may be short."""
-        for first in range(0, len(self._records), self.size):
-            chosen = np.arange(first, min(first + self.size, len(self._records)))
-            yield self._load(chosen, chosen)
+        for first in range(0, self.length, self.size):
+            chosen = np.arange(first, min(first + self.size, self.length))
+            yield self.load(chosen, chosen)
 
-    def start(self, batches: Iterator[Batch]) -> tuple[Prefetch[Batch] | Prefetch[tuple[Tensor, Tensor]], Tops]:
-        """Run batches in the background: what to close in the end, and the (data, label) on the device."""
-        if self._device.type == "cpu":
-            done = Prefetch(map(self._finish, batches), self._depth)
+    def start(self, batches: Iterator[Loaded], depth: int) -> tuple[Prefetch[Any], Iterator[Tops]]:
+        """Run batches in the background, `depth` of them ahead: what to close in the end, and their tops."""
+        if self.device.type == "cpu":
+            done = Prefetch(map(self.finish, batches), depth)
             return done, done
-        loaded = Prefetch(map(self._pin, batches), self._depth)
-        return loaded, map(self._finish, loaded)
-
-    def _load(self, chosen: Indices, positions: Indices) -> Batch:
-        images, labels = self._records.fetch(chosen)
-        sizes = None
-        if isinstance(images, list) or images.shape[1:] != self._records.shape:
-            self._refuse_sizes(chosen, images)
-            sizes = np.array([image.shape[1:] for image in images])
-        tensors: Tensor | list[Tensor]
-        if isinstance(images, list):
-            tensors = [torch.from_numpy(np.array(image, order="C")) for image in images]
-        else:
-            tensors = torch.from_numpy(images)
-        return Batch(tensors, self._transform.draw(positions, sizes), torch.from_numpy(labels.astype(np.float32)))
-
-    def _refuse_sizes(self, chosen: Indices, images: Pixels | list[Pixels]) -> None:
-        """Images of several sizes can only be cropped to one, and no mean image fits them all."""
-        for index, image in zip(chosen.tolist(), images, strict=True):
-            if image.shape != self._records.shape and not self._transform.takes(image.shape):
-                raise DataError(
-                    f"{self._records.store.where(index)}: the image is {_text(image.shape)}, the first record's "
-                    f"{_text(self._records.shape)}; only a crop_size within both, without mean_file, makes them alike"
-                )
-
-    def _pin(self, batch: Batch) -> Batch:
-        """Move a batch to memory that a GPU copies from without waiting."""
-        if self._device.type != "cuda" or isinstance(batch.images, list):
-            return batch
-        return Batch(batch.images.pin_memory(), batch.crops, batch.labels.pin_memory())
-
-    def _finish(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        images: Tensor | list[Tensor]
-        if isinstance(batch.images, list):
-            images = [image.to(self._device) for image in batch.images]
-        else:
-            images = batch.images.to(self._device, non_blocking=True)
-        return self._transform(images, batch.crops), batch.labels.to(self._device, non_blocking=True)
+        loaded = Prefetch(map(self.pin, batches) if self.device.type == "cuda" else batches, depth)
+        return loaded, map(self.finish, loaded)
 
 
-def _text(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+class TensorBatches(Batches[Tops]):
+    """Batches that are loaded as they are handed out, and only moved to the device."""
+
+    def pin(self, loaded: Tops) -> Tops:
+        return tuple(tensor.pin_memory() if tensor.device.type == "cpu" else tensor for tensor in loaded)
+
+    def finish(self, loaded: Tops) -> Tops:
+        return tuple(tensor.to(self.device, non_blocking=True) for tensor in loaded)

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netspec.data.datum import Pixels
+from netspec.data.labels import Labels
 
-Labels = NDArray[np.int64]
 Set = tuple[Pixels, Labels]  # images (N, C, H, W) and their labels (N,)
 
 _HEADER_BYTES = 4096
+_LABELS = "float64"
 _SPARE_BYTES = 1 << 30
 
 
@@ -49,7 +49,7 @@ def open_set(path: Path, key: str) -> Set | None:
         if path.stat().st_size != labels_at + 8 * shape[0]:
             return None
         images = np.asarray(np.memmap(path, dtype, "r", _HEADER_BYTES, shape))
-        return images, np.fromfile(path, np.int64, offset=labels_at)
+        return images, np.fromfile(path, header["labels"], offset=labels_at)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -58,7 +58,7 @@ def write_set(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any]
     """Write the parts of a set of `shape`, in order; the file appears once it is whole. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    header = json.dumps({"key": key, "shape": shape, "dtype": dtype.name}).encode()
+    header = json.dumps({"key": key, "shape": shape, "dtype": dtype.name, "labels": _LABELS}).encode()
     labels = []
     try:
         with temporary.open("wb") as file:

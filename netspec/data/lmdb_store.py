@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import lmdb
 from google.protobuf.message import DecodeError
 
+from netspec.data.datum import Pixels, decode
 from netspec.errors import DataError
 from netspec.files import sync_folder
 from netspec.schema.netspec_pb2 import Datum
@@ -30,6 +31,8 @@ class LmdbStore:
 
     May be read from any thread. Raises DataError where the store is missing, is no LMDB, is empty or is cut short.
     """
+
+    labels = None  # they lie in the records
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,6 +61,14 @@ class LmdbStore:
             return Datum.FromString(value)
         except DecodeError:
             raise DataError(f"{self.where(index)} is no Datum ({len(value)} bytes)") from None
+
+    def image(self, index: int, colour: bool | None = None) -> tuple[Pixels, float]:
+        """The image of the record `index`, as `decode` makes it, and its label."""
+        datum = self.read(index)
+        try:
+            return decode(datum, colour), datum.label
+        except DataError as error:
+            raise DataError(f"{self.where(index)}: {error}") from None
 
     def where(self, index: int) -> str:
         """How messages name a record: path, index and key."""

@@ -6,6 +6,8 @@ counter-based generator written out here and not from a library's stream.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +18,7 @@ Words = NDArray[np.uint64]
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
+_SKIP = 4  # the draw of rand_skip, beside those of the transform
 
 
 def words(counters: Indices, *key: int) -> Words:
@@ -48,13 +51,31 @@ def indices(position: int, count: int, size: int, seed: int, shuffle: bool) -> I
     (seed, epoch) alone. A batch may span epochs.
     """
     positions = np.arange(position, position + count)
+    return in_epochs(positions, size, lambda epoch: permutation(size, seed, epoch)) if shuffle else positions % size
+
+
+def in_epochs(positions: Indices, size: int, order: Callable[[int], Indices]) -> Indices:
+    """The records of a set of `size` at some positions, where `order` gives the order of each epoch."""
     epochs, places = np.divmod(positions, size)
-    if not shuffle:
-        return places
     for epoch in np.unique(epochs):
         here = epochs == epoch
-        places[here] = permutation(size, seed, int(epoch))[places[here]]
+        places[here] = order(int(epoch))[places[here]]
     return places
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which records of a set of `size` come at which positions: at position `start` one below `rand_skip` (the first
+    one where that is 0), drawn from the seed; then as `indices` says."""
+
+    size: int
+    shuffle: bool = False
+    rand_skip: int = 0
+    start: int = 0
+
+    def __call__(self, positions: Indices, seed: int) -> Indices:
+        skip = int(below(words(np.zeros(1, np.int64), seed, _SKIP), self.rand_skip)[0])
+        return indices(int(positions[0]) - self.start + skip, len(positions), self.size, seed, self.shuffle)
 
 
 def _mix(state: Words) -> Words:

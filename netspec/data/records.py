@@ -8,19 +8,19 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from threading import Lock
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from netspec.data.cache import Labels, Set, cache_file, has_room, open_set, write_set
-from netspec.data.datum import Pixels, decode
-from netspec.data.lmdb_store import LmdbStore
+from netspec.data.cache import Set, cache_file, has_room, open_set, write_set
+from netspec.data.datum import Pixels
+from netspec.data.labels import LabelRule, Labels
 from netspec.data.order import Indices
 from netspec.errors import DataError
-from netspec.schema.netspec_pb2 import DataParameter, Datum
+from netspec.schema.netspec_pb2 import DataParameter
 
 MEMORY_LIMIT = 256 << 20
 
@@ -36,13 +36,26 @@ class _SizesDifferError(Exception):
     """The images are not of one size, so they cannot lie in one array."""
 
 
-@dataclass(frozen=True)
-class LabelRule:
-    """Labels are from 0 to `classes` - 1, or `ignore`; `layer` is the name of the layer that they go into."""
+class Store(Protocol):
+    """Where encoded or raw images lie; may be read from any thread."""
 
-    classes: int
-    ignore: int | None
-    layer: str
+    path: Path
+
+    @property
+    def identity(self) -> str | None:
+        """A text that changes when the store does; None where telling would take long: no file then keeps the set."""
+
+    @property
+    def labels(self) -> Labels | None:
+        """All labels, where they are known without reading every record."""
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int, colour: bool | None) -> tuple[Pixels, float]:
+        """The image of a record, BGR or grey as `colour` says (None: as it is), and its label; DataError."""
+
+    def where(self, index: int) -> str:
+        """How messages name a record."""
 
 
 class Records:
@@ -52,15 +65,14 @@ class Records:
     otherwise. `cache` is DataParameter's. `shape` is the first image's (C, H, W); all must have its channels and dtype.
     """
 
-    def __init__(self, store: LmdbStore, colour: bool | None = None, cache: int = DataParameter.AUTO) -> None:
+    def __init__(self, store: Store, colour: bool | None = None, cache: int = DataParameter.AUTO) -> None:
         self.store = store
         self._cache = cache
         self._colour = colour
-        datum = store.read(0)
-        first = self._decode(0, datum)
+        first, _ = store.image(0, colour)
         self.shape: tuple[int, ...] = first.shape
         self._dtype = first.dtype
-        if datum.encoded and len(first) == 3:
+        if colour is None and len(first) == 3:
             self._colour = True
         self._rules: list[LabelRule] = []
         self._lock = Lock()
@@ -71,21 +83,19 @@ class Records:
         return len(self.store)
 
     def check_labels(self, rule: LabelRule) -> None:
-        """Hold every label against a rule: now where the set is kept (it is decoded for that), else when it is read."""
-        kept = self._keep()
-        if kept is None:
+        """Hold every label against a rule: now where all are known or the set is kept (it is decoded for that), else
+        when it is read."""
+        known = self.store.labels
+        if known is None and (kept := self._keep()) is not None:
+            known = kept[1]
+        if known is None:
             self._rules.append(rule)
         else:
-            self._hold(rule, np.arange(len(self)), kept[1])
+            rule.hold(known, self.where)
 
-    def _hold(self, rule: LabelRule, indices: Indices, labels: Labels) -> None:
-        outside = (labels < 0) | (labels >= rule.classes)
-        wrong = np.flatnonzero(outside if rule.ignore is None else outside & (labels != rule.ignore))
-        if len(wrong):
-            raise DataError(
-                f"{self.store.where(int(indices[wrong[0]]))} has the label {labels[wrong[0]]}, but layer "
-                f"'{rule.layer}' knows 0 to {rule.classes - 1} ({len(wrong)} such records)"
-            )
+    def where(self, index: int) -> str:
+        """How messages name a record."""
+        return self.store.where(index)
 
     def fetch(self, indices: Indices) -> tuple[Pixels | list[Pixels], Labels]:
         """The images (N, C, H, W) of some records, a list where their sizes differ, and their labels."""
@@ -94,7 +104,7 @@ class Records:
             return kept[0][indices], kept[1][indices]
         images, labels = self._read(indices)
         for rule in self._rules:
-            self._hold(rule, indices, labels)
+            rule.hold(labels, lambda place: self.where(int(indices[place])))
         return (np.stack(images) if len({image.shape for image in images}) == 1 else images), labels
 
     def _keep(self) -> Set | None:
@@ -114,7 +124,7 @@ class Records:
         if self._size <= MEMORY_LIMIT:
             parts = list(self._parts())
             return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-        return self._find_or_write()
+        return self._find_or_write() if self.store.identity else None
 
     def _find_or_write(self) -> Set | None:
         key = f"{self.store.identity} colour={self._colour}"
@@ -153,21 +163,15 @@ class Records:
     def _read(self, indices: Indices) -> tuple[list[Pixels], Labels]:
         images, labels = [], []
         for index in indices.tolist():
-            datum = self.store.read(index)
-            images.append(self._checked(index, self._decode(index, datum)))
-            labels.append(datum.label)
-        return images, np.array(labels, np.int64)
-
-    def _decode(self, index: int, datum: Datum) -> Pixels:
-        try:
-            return decode(datum, self._colour)
-        except DataError as error:
-            raise DataError(f"{self.store.where(index)}: {error}") from None
+            image, label = self.store.image(index, self._colour)
+            images.append(self._checked(index, image))
+            labels.append(label)
+        return images, np.array(labels, np.float64)
 
     def _checked(self, index: int, image: Pixels) -> Pixels:
         if len(image) != self.shape[0] or image.dtype != self._dtype:
             raise DataError(
-                f"{self.store.where(index)} has {len(image)} channels of {image.dtype}, the first record "
+                f"{self.where(index)} has {len(image)} channels of {image.dtype}, the first record "
                 f"{self.shape[0]} of {self._dtype}; force_color or force_gray makes encoded images alike"
             )
         return image

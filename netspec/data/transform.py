@@ -47,7 +47,7 @@ class Transform:
         self._crop = param.crop_size
         self._mirror = param.mirror
         self._random = phase == TRAIN
-        self._seed = seed
+        self.seed = seed
         self._scale = param.scale
         self._shape = shape
         self._mean_image = mean
@@ -88,10 +88,10 @@ class Transform:
         crop_height, crop_width = self.output_shape[1:]
         mirror = np.zeros(len(positions), np.bool_)
         if self._mirror:
-            mirror = below(words(positions, self._seed, _MIRROR), 2) == 1
+            mirror = below(words(positions, self.seed, _MIRROR), 2) == 1
         if self._crop and self._random:
-            y = below(words(positions, self._seed, _Y), height - crop_height + 1)
-            x = below(words(positions, self._seed, _X), width - crop_width + 1)
+            y = below(words(positions, self.seed, _Y), height - crop_height + 1)
+            x = below(words(positions, self.seed, _X), width - crop_width + 1)
             return Crops(y, x, mirror)
         zero = np.zeros(len(positions), np.int64)
         return Crops(zero + (height - crop_height) // 2, zero + (width - crop_width) // 2, mirror)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -44,6 +44,15 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Stop what runs in the background."""
+
+
+@runtime_checkable
+class ArraySource(Source, Protocol):
+    """A source of what the program hands over."""
+
+    def set(self, data: Any, labels: Any) -> None:
+        """Hand out these images (N, C, H, W) and labels (N) from now on: arrays or tensors. ValueError where they do
+        not fit, DataError where a label does not."""
 
 
 class SourceType(Protocol):

@@ -4,10 +4,14 @@ import io
 
 import numpy as np
 import pytest
+import torch
+from google.protobuf import text_format
 from PIL import Image
 
 from netspec.data import datum
 from netspec.data.lmdb_store import write_lmdb
+from netspec.layers.sources import SOURCE_TYPES
+from netspec.schema.netspec_pb2 import TRAIN, LayerParameter
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +51,29 @@ def store_of(tmp_path):
         return tmp_path / name
 
     return store_of
+
+
+@pytest.fixture
+def opened():
+    """Open data layers by their text; they are closed in the end."""
+    sources = []
+
+    def opened(text, phase=TRAIN, device="cpu", **options):
+        param = text_format.Parse(text, LayerParameter())
+        sources.append(SOURCE_TYPES[param.type](param, phase, device=torch.device(device), **options))
+        return sources[-1]
+
+    yield opened
+    for source in sources:
+        source.close()
+
+
+@pytest.fixture
+def picture(tmp_path, encode):
+    """Write an image (C, H, W), BGR or grey, as a file, and return its path as text."""
+
+    def picture(image, name, form="PNG"):
+        (tmp_path / name).write_bytes(encode(image, form))
+        return str(tmp_path / name)
+
+    return picture

@@ -12,8 +12,8 @@ from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netspec.data.database import Data
 from netspec.data.datum import encoded_datum, raw_datum
-from netspec.data.feed import Feed
 from netspec.data.lmdb_store import write_lmdb
 from netspec.data.mean import write_mean
 from netspec.errors import DataError
@@ -39,7 +39,7 @@ def feed(path, text="", phase=TRAIN, batch=4, tops=("data", "label"), transform=
     param = LayerParameter(name="data", type="Data", top=tops)
     text_format.Parse(f'source: "{path}" batch_size: {batch} backend: LMDB {text}', param.data_param)
     text_format.Parse(transform, param.transform_param)
-    return Feed(param, phase, device=torch.device(device), **options)
+    return Data(param, phase, device=torch.device(device), **options)
 
 
 def labels(source, batches):
@@ -48,7 +48,7 @@ def labels(source, batches):
 
 def test_registered_by_its_type():
     """A net finds the source of a Data layer by the type's name."""
-    assert SOURCE_TYPES["Data"] is Feed
+    assert SOURCE_TYPES["Data"] is Data
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -182,7 +182,7 @@ def test_refuses_a_wrong_message(change, field, cause, path):
     text_format.Parse(f'source: "{path}" batch_size: 4 backend: LMDB', param.data_param)
     change(param)
     with pytest.raises(LayerError, match=cause) as caught:
-        Feed(param, TRAIN)
+        Data(param, TRAIN)
     assert caught.value.field == field
 
 
@@ -190,7 +190,7 @@ def test_an_lmdb_needs_no_backend(path):
     """A folder that is an LMDB is read as one where the text names no backend."""
     param = LayerParameter(top=["data"])
     text_format.Parse(f'source: "{path}" batch_size: 4', param.data_param)
-    assert Feed(param, TRAIN).epoch_size == COUNT
+    assert Data(param, TRAIN).epoch_size == COUNT
 
 
 @pytest.mark.parametrize(("force", "channels"), [("", 3), ("force_gray: true", 1), ("force_color: true", 3)])

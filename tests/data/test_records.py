@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from netspec.data import cache, records
+from netspec.data import cache, lmdb_store, records
 from netspec.data.datum import Datum, encoded_datum, raw_datum
 from netspec.data.lmdb_store import LmdbStore
 from netspec.data.records import Records
@@ -25,8 +25,8 @@ def small_memory(monkeypatch):
 @pytest.fixture
 def decoded(monkeypatch):
     """Count the decoded records."""
-    calls, decode = [], records.decode
-    monkeypatch.setattr(records, "decode", lambda *args: calls.append(args) or decode(*args))
+    calls, decode = [], lmdb_store.decode
+    monkeypatch.setattr(lmdb_store, "decode", lambda *args: calls.append(args) or decode(*args))
     return calls
 
 
@@ -87,9 +87,20 @@ def header_of_another(data):
     return b'{"key": "other"}'.ljust(cache._HEADER_BYTES) + data[cache._HEADER_BYTES :]
 
 
+def header_of_an_older_form(data):
+    return data.replace(b'"labels"', b'"older" ')
+
+
 @pytest.mark.parametrize(
     "damage",
-    [lambda data: data[:-1], lambda data: data + b"x", lambda data: b"", lambda data: b"[]", header_of_another],
+    [
+        lambda data: data[:-1],
+        lambda data: data + b"x",
+        lambda data: b"",
+        lambda data: b"[]",
+        header_of_another,
+        header_of_an_older_form,
+    ],
 )
 def test_a_damaged_cache_file_is_made_anew(damage, images, store_of, small_memory, cache_folder):
     """A file that is cut, too long, empty or another set's is not used."""

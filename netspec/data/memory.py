@@ -1,0 +1,129 @@
+"""The MemoryData layer: images and labels that the program hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netspec.data.batches import Tops
+from netspec.data.datum import Pixels
+from netspec.data.feed import CPU, Feed
+from netspec.data.images import ImageBatches, mean_of
+from netspec.data.labels import LabelRule, Labels
+from netspec.data.order import Indices, Order
+from netspec.data.transform import Transform
+from netspec.errors import DataError
+from netspec.layers.base import LayerError, Shape
+from netspec.layers.sources import source
+from netspec.schema.netspec_pb2 import LayerParameter
+
+_FIELD = "memory_data_param"
+
+
+class Arrays:
+    """Images (N, C, H, W) and labels (N,) in memory, as a set of images."""
+
+    def __init__(self, images: Pixels, labels: Labels, layer: str) -> None:
+        self.shape: tuple[int, ...] = images.shape[1:]
+        self._images, self._labels, self._layer = images, labels, layer
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def fetch(self, indices: Indices) -> tuple[Pixels | list[Pixels], Labels]:
+        """Some images and their labels."""
+        return self._images[indices], self._labels[indices]
+
+    def where(self, index: int) -> str:
+        """How messages name an image."""
+        return f'image {index} given to layer "{self._layer}"'
+
+    def check_labels(self, rule: LabelRule) -> None:
+        """DataError where a label is outside."""
+        rule.hold(self._labels, self.where)
+
+
+@source("MemoryData")
+class MemoryData(Feed):
+    """(pixel - mean) * scale of the images that the program gives with `set`, or `Net.set_input_arrays`.
+
+    Tops: images (batch_size, channels, height, width) and labels (batch_size), all four sizes stated. With crop_size
+    the images may be larger than height and width, which are those after the crop. Unlike in pycaffe, where
+    set_input_arrays passes the transform by with a warning, transform_param counts for arrays too.
+    """
+
+    def __init__(
+        self,
+        param: LayerParameter,
+        phase: int,
+        *,
+        seed: int = 0,
+        device: torch.device = CPU,
+        find: Callable[[str], Path] = Path,
+    ) -> None:
+        memory = param.memory_data_param
+        for field in ("batch_size", "channels", "height", "width"):
+            if not getattr(memory, field):
+                raise LayerError(f"{field} is missing or 0", _FIELD, field)
+        self._param, self._phase, self._mean = param, phase, mean_of(param, find)
+        self._made: Shape = (memory.channels, memory.height, memory.width)
+        self._rules: list[LabelRule] = []
+        stored = self._made if self._mean is None else self._mean.shape
+        nothing = Arrays(np.empty((0, *stored), np.float32), np.empty(0), param.name)
+        super().__init__(self._batches_of(nothing, seed, device), param.data_param.prefetch)
+
+    def set(self, data: Any, labels: Any) -> None:
+        """Hand out these images (N, C, H, W) and labels (N values) from now on, in order and again and again: arrays
+        or tensors, N a multiple of batch_size. They are copied. ValueError where they do not fit, DataError where a
+        label does not."""
+        images, values = _array(data), np.asarray(_array(labels), np.float64).ravel()
+        size = self._batches.size
+        if images.ndim != 4 or not len(images) or len(images) % size:
+            raise ValueError(f"data must be (N, C, H, W), N a multiple of batch_size {size}, not {images.shape}")
+        if len(values) != len(images):
+            raise ValueError(f"{len(values)} labels for {len(images)} images")
+        arrays = Arrays(images, values, self._param.name)
+        for rule in self._rules:
+            arrays.check_labels(rule)
+        batches = self._batches_of(arrays, self._batches.seed, self._batches.device, self._position)
+        self.close()
+        self._batches = batches
+        self.epoch_size = batches.length
+
+    def next(self) -> Tops:
+        self._refuse_nothing()
+        return super().next()
+
+    def once(self) -> Iterator[Tops]:
+        self._refuse_nothing()
+        return super().once()
+
+    def check_labels(self, classes: int, ignore: int | None, layer: str) -> None:
+        """Hold the labels against the classes: those given, and all that will be."""
+        super().check_labels(classes, ignore, layer)
+        self._rules.append(LabelRule(classes, ignore, layer))
+
+    def _batches_of(self, arrays: Arrays, seed: int, device: torch.device, start: int = 0) -> ImageBatches:
+        """The batches of some images, of which the first comes at the position `start`."""
+        transform = Transform(self._param.transform_param, self._phase, arrays.shape, seed, self._mean)
+        if transform.output_shape != self._made:
+            raise LayerError(f"images {arrays.shape} become {transform.output_shape}, not {self._made}", _FIELD)
+        order = Order(len(arrays), start=start)
+        return ImageBatches(arrays, transform, order, self._param.memory_data_param.batch_size, seed, device)
+
+    def _refuse_nothing(self) -> None:
+        if not self._batches.length:
+            raise DataError(
+                f'layer "{self._param.name}" has no images yet: net.set_input_arrays(data, labels) hands them over'
+            )
+
+
+def _array(values: Any) -> Pixels:
+    """A copy of an array or a tensor on the CPU: uint8 as it is, all else as float32."""
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    return np.array(array, np.uint8 if array.dtype == np.uint8 else np.float32, order="C")
