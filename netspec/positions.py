@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 
 FieldPath = tuple[str | int, ...]
 """Field names, each followed by its index: ``("layer", 3, "convolution_param", 0, "pad", 1)``."""
@@ -10,15 +11,29 @@ FieldPath = tuple[str | int, ...]
 Position = tuple[int, int]
 """Line and column, both from 1."""
 
+# What is most common is one token, since the time goes by the number of tokens.
+_WORD = r"""[^\s{}<>:\[\],;\#"']+"""
+_STRING = r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'"""
 _TOKEN = re.compile(
-    r"""(?P<skip>\s+|\#[^\n]*)
-    |(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-    |(?P<open>[{<])|(?P<close>[}>])|(?P<mark>[:\[\],;])
-    |(?P<word>[^\s{}<>:\[\],;\#"']+)
-    |(?P<other>.)""",
+    rf"""\s*(?:
+     (?P<scalar>({_WORD})\s*:\s*(?:({_WORD})|{_STRING}))
+    |(?P<message>({_WORD})\s*:?\s*[{{<])
+    |(?P<close>[}}>])
+    |(?P<comment>\#[^\n]*)
+    |(?P<list>\[[^\[\]{{}}<>:;\#"']*\])
+    |(?P<string>{_STRING})
+    |(?P<open>[{{<])|(?P<mark>[:\[\],;])
+    |(?P<word>{_WORD})
+    |(?P<other>.)|\Z)""",
     re.VERBOSE,
 )
+_SCALAR_NAME, _SCALAR_VALUE, _MESSAGE_NAME = 2, 3, 5
+"""The groups of `_TOKEN` that have no name: within a verbose pattern a group's number is that of its bracket."""
 
+_ELEMENT = re.compile(_WORD)
+
+_LARGE_EXPONENT = re.compile(r"e\+?\d\d")
+_LONG_NUMBER = 30
 
 _DEEPEST = 100
 """Caffe's parser, too, follows messages inside messages no further."""
@@ -34,62 +49,101 @@ class TextError(ValueError):
         self.reason, self.position = reason, position
 
 
+class Positions(Mapping[FieldPath, Position]):
+    """The position of every field's name (in a list: of its value). Kept as offsets in one list for each repeated
+    field, since a text may hold a million numbers."""
+
+    def __init__(self, text: str, offsets: dict[FieldPath, list[int]]) -> None:
+        self._text, self._offsets = text, offsets
+
+    def __getitem__(self, path: FieldPath) -> Position:
+        offsets, index = self._offsets[path[:-1]], path[-1]
+        if not isinstance(index, int) or index >= len(offsets):
+            raise KeyError(path)
+        return _position(self._text, offsets[index])
+
+    def __iter__(self) -> Iterator[FieldPath]:
+        return ((*field, index) for field, offsets in self._offsets.items() for index in range(len(offsets)))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._offsets.values()))
+
+
+def _position(text: str, offset: int) -> Position:
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
 class _Reader:
     """The state of one pass: the open messages, the field being read, and what was found so far."""
 
-    def __init__(self) -> None:
-        self.found: dict[FieldPath, Position] = {}
-        self.open: list[tuple[FieldPath, Position, bool]] = []
-        self.counts: dict[FieldPath, int] = {}
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.found: dict[FieldPath, list[int]] = {}
+        self.open: list[tuple[FieldPath, FieldPath, list[int], int, bool]] = []
+        self.parent: FieldPath = ()
         self.name: FieldPath = ()
-        self.in_value = self.in_list = False
+        self.offsets: list[int] = []
+        self.in_value = self.in_list = self.first = False
+        # Hardly any text needs its numbers looked at one by one.
+        lower = text.lower()
+        self.suspects = "nan" in lower or "inf" in lower or _LARGE_EXPONENT.search(lower) is not None
 
-    def field(self, name: str, position: Position) -> None:
+    def error(self, reason: str, offset: int) -> TextError:
+        return TextError(reason, _position(self.text, offset))
+
+    def field(self, name: str, offset: int) -> None:
         """A field's name was read; its value or its message comes next."""
-        parent = self.open[-1][0] if self.open else ()
-        key = (*parent, name)
-        index = self.counts.get(key, 0)
-        self.counts[key] = index + 1
-        self.name = (*key, index)
-        self.found[self.name] = position
+        self.name = (*self.parent, name)
+        self.offsets = self.found.setdefault(self.name, [])
+        self.offsets.append(offset)
 
-    def next_in_list(self) -> None:
-        """Another value of the same repeated field follows."""
-        *key, index = self.name
-        assert isinstance(index, int)
-        self.counts[tuple(key)] = index + 2
-        self.name = (*key, index + 1)
-
-    def value(self, word: str, position: Position) -> None:
-        if not _is_finite(word):
-            raise TextError(f"{word} is not a number that a net or solver can use", position)
+    def value(self, word: str, offset: int) -> None:
+        """A value was read, of the field or of its list."""
+        if (self.suspects or len(word) > _LONG_NUMBER) and not _is_finite(word):
+            raise self.error(f"{word} is not a number that a net or solver can use", offset)
         if self.in_list:
-            self.found[self.name] = position
+            self.element(offset)
         else:
             self.in_value = False
+
+    def element(self, offset: int) -> None:
+        """Something stands in a list; the first takes the place of the field's name."""
+        if self.first:
+            self.offsets[-1:] = [offset]
+        else:
+            self.offsets.append(offset)
+        self.first = False
 
     def mark(self, mark: str) -> None:
         if mark == ":":
             self.in_value = True
-        elif mark == "[":
-            self.in_list = True
+        elif mark == "[" and self.in_value:
+            self.in_list = self.first = True
         elif mark == "]":
             self.in_value = self.in_list = False
-        elif mark == "," and self.in_list:
-            self.next_in_list()
 
-    def enter(self, position: Position) -> None:
-        if len(self.open) == _DEEPEST:
-            raise TextError(f"messages are nested more than {_DEEPEST} deep", position)
+    def whole_list(self, start: int, end: int) -> None:
+        """A list of nothing but words and numbers was read, at once since it may be long."""
+        self.mark("[")
         if self.in_list:
-            self.found[self.name] = position
-        self.open.append((self.name, position, self.in_list))
+            for match in _ELEMENT.finditer(self.text, start, end):
+                self.value(match[0], match.start())
+        self.mark("]")
+
+    def enter(self, offset: int) -> None:
+        if len(self.open) == _DEEPEST:
+            raise self.error(f"messages are nested more than {_DEEPEST} deep", offset)
+        if self.in_list:
+            self.element(offset)
+        self.open.append((self.parent, self.name, self.offsets, offset, self.in_list))
+        self.parent = (*self.name, len(self.offsets) - 1)
         self.in_value = self.in_list = False
 
-    def leave(self, position: Position) -> None:
+    def leave(self, offset: int) -> None:
         if not self.open:
-            raise TextError('this "}" closes nothing', position)
-        self.name, _, self.in_list = self.open.pop()
+            raise self.error('this "}" closes nothing', offset)
+        self.parent, self.name, self.offsets, _, self.in_list = self.open.pop()
+        self.first = False
 
 
 def _is_finite(word: str) -> bool:
@@ -102,31 +156,38 @@ def _is_finite(word: str) -> bool:
     return True
 
 
-def locate(text: str) -> dict[FieldPath, Position]:
+def locate(text: str) -> Positions:
     """Map the path of every field in a text to the position of its name (in a list: of its value).
 
     Raises TextError for a brace that is never closed or closes nothing, and for nan and inf.
     """
-    reader = _Reader()
-    line, line_start = 1, 0
+    reader = _Reader(text)
     for match in _TOKEN.finditer(text):
-        kind, token = match.lastgroup, match.group()
-        position = (line, match.start() - line_start + 1)
-        if kind == "skip":
-            if "\n" in token:
-                line += token.count("\n")
-                line_start = match.start() + token.rfind("\n") + 1
-        elif kind == "open":
-            reader.enter(position)
-        elif kind == "close":
-            reader.leave(position)
-        elif kind == "mark":
-            reader.mark(token)
-        elif reader.in_value:
-            reader.value(token if kind == "word" else "", position)
-        elif kind == "word":
-            reader.field(token, position)
+        _take(reader, match)
     if reader.open:
-        path, position, _ = reader.open[-1]
-        raise TextError(f'the "{{" of "{path[-2] if path else ""}" is never closed', position)
-    return reader.found
+        _, path, _, offset, _ = reader.open[-1]
+        raise reader.error(f'the "{{" of "{path[-1] if path else ""}" is never closed', offset)
+    return Positions(text, reader.found)
+
+
+def _take(reader: _Reader, match: re.Match[str]) -> None:
+    kind = match.lastgroup
+    if kind == "scalar":
+        reader.in_list = False
+        reader.field(match[_SCALAR_NAME], match.start(_SCALAR_NAME))
+        reader.value(match[_SCALAR_VALUE] or "", match.start(_SCALAR_VALUE))
+    elif kind == "message":
+        reader.field(match[_MESSAGE_NAME], match.start(_MESSAGE_NAME))
+        reader.enter(match.end() - 1)
+    elif kind == "close":
+        reader.leave(match.end() - 1)
+    elif kind == "list":
+        reader.whole_list(match.start(kind), match.end())
+    elif kind == "open":
+        reader.enter(match.end() - 1)
+    elif kind == "mark":
+        reader.mark(match[kind])
+    elif kind in ("word", "string") and reader.in_value:
+        reader.value(match[kind] if kind == "word" else "", match.start(kind))
+    elif kind == "word":
+        reader.field(match[kind], match.start(kind))

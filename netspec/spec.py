@@ -4,41 +4,40 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from google.protobuf import text_format
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from netspec.errors import SpecError, nearest
-from netspec.positions import FieldPath, Position, TextError, locate
-from netspec.schema import netspec_pb2
-from netspec.schema.netspec_pb2 import NetParameter, SolverParameter
+from netspec.mistakes import check_escapes, check_lines, readable
+from netspec.positions import FieldPath, Position, Positions, TextError, locate
+from netspec.templates import fill
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
 
-_NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]+)"')
-_TWICE = re.compile(r'should not have multiple "([^"]+)" fields')
-_NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number) (\S+?)\.?$')
-_LINE_AND_COLUMN = re.compile(r"^\d+:\d+ : ")
-
 
 @dataclass(frozen=True)
 class Document(Generic[M]):
-    """A message and the text that it was read from; `prefix` is where the message stands inside that text."""
+    """A message and the text that it was read from; `prefix` is where the message stands inside that text.
+
+    `origins` says of the fields of a message in today's form where they stood in the text's older one; a field inside
+    another moves with it.
+    """
 
     message: M
     text: str
     path: str
     prefix: FieldPath = field(default=())
+    origins: Mapping[FieldPath, FieldPath] = field(default_factory=dict)
 
     @cached_property
-    def _positions(self) -> dict[FieldPath, Position]:
+    def _positions(self) -> Positions:
         return locate(self.text)
 
     def error(self, reason: str, *where: str | int, known: Iterable[str] = (), wrong: str = "") -> SpecError:
@@ -51,13 +50,16 @@ class Document(Generic[M]):
 
     def position(self, *where: str | int) -> Position:
         """Line and column of the field `where`, or of the nearest field around it."""
-        full = self.prefix + where
-        for end in range(len(full), 0, -1):
-            # A field without its index means its first occurrence.
-            for candidate in (full[:end], (*full[:end], 0)):
-                if candidate in self._positions:
-                    return self._positions[candidate]
-        return (1, 1)
+        full = self.prefix + self._origin(_with_indices(where))
+        around = (full[:end] for end in range(len(full), 0, -2))
+        return next((self._positions[path] for path in around if path in self._positions), (1, 1))
+
+    def _origin(self, where: FieldPath) -> FieldPath:
+        """The path in the text of a field of the message."""
+        for end in range(len(where), -1, -2):
+            if where[:end] in self.origins:
+                return self.origins[where[:end]] + where[end:]
+        return where
 
     def find(self, name: str) -> Path:
         """The file or folder that a relative path of the text means: from the working directory as in Caffe, or from
@@ -72,11 +74,25 @@ class Document(Generic[M]):
 
     def part(self, message: N, *where: str | int) -> Document[N]:
         """The document of a message that stands inside this one at `where`."""
-        return Document(message, self.text, self.path, self.prefix + where)
+        place = _with_indices(where)
+        depth = len(place)
+        inside = {new[depth:]: old[depth:] for new, old in self.origins.items() if new[:depth] == place}
+        return Document(message, self.text, self.path, self.prefix + place, inside)
 
 
-def read(path: str | Path, kind: type[M]) -> Document[M]:
-    """Read a text file as a message of type `kind`; SpecError where it is missing, not text, or wrong."""
+def _with_indices(where: FieldPath) -> FieldPath:
+    """A path in which a field without its index means its first occurrence."""
+    full: list[str | int] = []
+    for part in where:
+        if isinstance(part, str) and len(full) % 2:
+            full.append(0)
+        full.append(part)
+    return (*full, 0) if len(full) % 2 else tuple(full)
+
+
+def read(path: str | Path, kind: type[M], define: Mapping[str, str] | None = None) -> Document[M]:
+    """Read a text file as a message of type `kind`; SpecError where it is missing, not text, or wrong. `define` holds
+    the values of the text's variables."""
     try:
         raw = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
@@ -87,20 +103,23 @@ def read(path: str | Path, kind: type[M]) -> Document[M]:
         before = raw[: error.start].decode("utf-8")
         position = (before.count("\n") + 1, len(before) - before.rfind("\n"))
         raise SpecError("this is not a text file: byte that is not UTF-8", str(path), position=position) from None
-    return parse(text, kind, str(path))
+    return parse(text, kind, str(path), define)
 
 
-def parse(text: str, kind: type[M], path: str = "<text>") -> Document[M]:
+def parse(text: str, kind: type[M], path: str = "<text>", define: Mapping[str, str] | None = None) -> Document[M]:
     """Parse a text as a message of type `kind`; SpecError where it is wrong."""
+    check_lines(text, path)
+    text = fill(text, define or {}, path)
     try:
         locate(text)
     except TextError as error:
         raise SpecError(error.reason, path, text, error.position) from None
+    check_escapes(text, path)
     message = kind()
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
-        _raise_readable(error, text, path)
+        raise readable(error, text, path) from None
     document = Document(message, text, path)
     for missing in message.FindInitializationErrors():  # type: ignore[attr-defined]  # missing in the stubs
         where = [part if part.isidentifier() else int(part) for part in re.findall(r"\w+", missing)]
@@ -108,33 +127,15 @@ def parse(text: str, kind: type[M], path: str = "<text>") -> Document[M]:
     return document
 
 
-def document_of(source: str | Path | M | Document[M], kind: type[M]) -> Document[M]:
+def document_of(
+    source: str | Path | M | Document[M], kind: type[M], define: Mapping[str, str] | None = None
+) -> Document[M]:
     """The document of whatever stands for a message: a path, a message (its own text is its source), a document."""
     if isinstance(source, Document):
         return source
     if isinstance(source, (str, Path)):
-        return read(source, kind)
+        return read(source, kind, define)
     return Document(source, to_text(source), f"<{kind.__name__}>")
-
-
-def read_net(path: str | Path) -> NetParameter:
-    """Read a net file; SpecError with file, line and column where it is wrong."""
-    return read(path, NetParameter).message
-
-
-def parse_net(text: str) -> NetParameter:
-    """Parse the text of a net; SpecError with line and column where it is wrong."""
-    return parse(text, NetParameter).message
-
-
-def read_solver(path: str | Path) -> SolverParameter:
-    """Read a solver file; SpecError with file, line and column where it is wrong."""
-    return read(path, SolverParameter).message
-
-
-def parse_solver(text: str) -> SolverParameter:
-    """Parse the text of a solver; SpecError with line and column where it is wrong."""
-    return parse(text, SolverParameter).message
 
 
 def to_text(message: Message) -> str:
@@ -167,14 +168,24 @@ def set_field(message: Message, assignment: str) -> None:
 def _replace(message: Message, change: Message) -> None:
     """Put every field of `change` into `message`: repeated ones replaced, messages entered, values set."""
     for field_type, value in change.ListFields():
-        if field_type.type == field_type.TYPE_MESSAGE and not _is_repeated(value):
+        if isinstance(value, Message):
             _replace(getattr(message, field_type.name), value)
-            continue
-        message.ClearField(field_type.name)
-        if _is_repeated(value):
-            getattr(message, field_type.name).extend(value)
         else:
-            setattr(message, field_type.name, value)
+            message.ClearField(field_type.name)
+            put(message, field_type.name, value)
+
+
+def put(message: Message, name: str, value: Any) -> None:
+    """Set a field: a message is copied in; to a repeated field, one value or several are added."""
+    place = getattr(message, name)
+    if isinstance(value, Message):
+        place.CopyFrom(value)
+    elif not _is_repeated(place):
+        setattr(message, name, value)
+    elif _is_repeated(value):
+        place.extend(value)
+    else:
+        place.append(value)
 
 
 def _is_repeated(value: object) -> bool:
@@ -188,30 +199,6 @@ def _quoted(target: Any, name: str, value: str) -> str:
     if found is not None and found.type == found.TYPE_STRING and value[:1] not in ('"', "'", "["):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return value
-
-
-def _raise_readable(error: text_format.ParseError, text: str, path: str) -> NoReturn:
-    """Turn protobuf's parse error into a SpecError: without the quoted line, with the nearest known name."""
-    position = (error.GetLine() or 1, error.GetColumn() or 1)
-    lines = text.split("\n")
-    line = lines[position[0] - 1] if position[0] <= len(lines) else ""
-    reason = _LINE_AND_COLUMN.sub("", str(error)).removeprefix(f"'{line}': ").removeprefix("'': ").strip()
-    hint = ""
-    if match := _NO_FIELD.search(reason):
-        kind = _symbol(match[1])
-        reason = f'{kind.name} has no field "{match[2][:60]}"'
-        hint = nearest(match[2], kind.fields_by_name)
-    elif match := _NO_VALUE.search(reason):
-        values = netspec_pb2.DESCRIPTOR.pool.FindEnumTypeByName(match[1]).values_by_name
-        reason = f"{match[2][:60]} is none of {', '.join(values)}" if len(values) <= 8 else f"no value {match[2][:60]}"
-        hint = nearest(match[2], values)
-    elif match := _TWICE.search(reason):
-        reason = f'"{match[1]}" is given twice, but can stand only once'
-    raise SpecError(reason, path, text, position, hint) from None
-
-
-def _symbol(full_name: str) -> Descriptor:
-    return netspec_pb2.DESCRIPTOR.pool.FindMessageTypeByName(full_name)
 
 
 def _why_unreadable(path: Path, error: OSError) -> str:
