@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from netspec.compiler import BuiltLayer, Compiled, field_holding, first_line, layer_error
-from netspec.fillers import FillerError, fill
+from netspec.fillers import FillerError
 from netspec.schema.netspec_pb2 import ParamSpec
 from netspec.weights import same_shape
 
@@ -25,42 +26,81 @@ class Param:
     decay_mult: float
 
 
-@dataclass(frozen=True)
-class _Owner:
-    """The first layer that gave a blob its name, with what it said of the blob."""
+@dataclass
+class _Own:
+    """A blob with the first layer that has it; `spec` gathers what all its layers say of it."""
 
     layer: str
-    spec: ParamSpec
     tensor: Tensor
+    spec: ParamSpec
+    borrowed: bool
+
+    @property
+    def learns(self) -> bool:
+        """A state blob (BatchNorm's statistics) is no torch parameter, and the solver leaves it alone."""
+        return isinstance(self.tensor, nn.Parameter)
+
+
+class _View(nn.Module):
+    """A blob in the shape of another layer that shares it."""
+
+    def __init__(self, shape: torch.Size) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, blob: Tensor) -> Tensor:
+        return blob.view(self.shape)
 
 
 def allocate(compiled: Compiled, device: torch.device, lent: Mapping[str, Sequence[Tensor]]) -> list[Param]:
     """Give every blob its memory, in Caffe's order: from `lent` (a net's blobs by layer name), from the owner of
     its name, or new and filled. SpecError where shapes or multipliers disagree."""
-    params: list[Param] = []
-    owners: dict[str, _Owner] = {}
+    owns: list[_Own] = []
+    named: dict[str, _Own] = {}
     _check_names(compiled)
     for layer in compiled.layers:
-        node, module = layer.node, layer.module
-        if len(node.param.param) > len(module.blob_names):
-            reason = f"{len(node.param.param)} param for {len(module.blob_names)} blobs"
-            raise compiled.graph.document.error(reason, *node.where, "param", len(module.blob_names))
-        borrowed = lent.get(node.name) if module.blob_names else None
-        if borrowed is not None and (problem := misfit(node.name, module.blobs(), borrowed)):
-            raise layer_error(compiled.graph, node, f"{problem} (in the train net)")
-        for index, name in enumerate(module.blob_names):
-            spec = node.param.param[index] if index < len(node.param.param) else ParamSpec()
-            if spec.name in owners:
-                setattr(module, name, _shared(compiled, layer, index, owners[spec.name]))
+        borrowed = _borrowed(compiled, layer, lent)
+        for index, name in enumerate(layer.module.blob_names):
+            spec = _spec(layer, index)
+            if spec.name in named:
+                _share(compiled, layer, index, named[spec.name])
                 continue
-            blob = borrowed[index] if borrowed is not None else _new_blob(compiled, layer, name, spec, device)
-            setattr(module, name, blob)
-            # A state blob (BatchNorm's statistics) is no torch parameter, and the solver leaves it alone.
-            lr_mult = spec.lr_mult if isinstance(blob, nn.Parameter) else 0.0
-            params.append(Param(node.name, blob, lr_mult, spec.decay_mult))
+            blob = _new_blob(compiled, layer, name, device) if borrowed is None else borrowed[index]
+            setattr(layer.module, name, blob)
+            owns.append(_Own(layer.node.name, blob, spec, borrowed is not None))
             if spec.name:
-                owners[spec.name] = _Owner(node.name, spec, blob)
-    return params
+                named[spec.name] = owns[-1]
+    force = compiled.graph.document.message.force_backward
+    for own in owns:
+        if own.learns and not own.borrowed:
+            own.tensor.requires_grad_(force or own.spec.lr_mult != 0)
+    return [Param(o.layer, o.tensor, o.spec.lr_mult if o.learns else 0.0, o.spec.decay_mult) for o in owns]
+
+
+def _spec(layer: BuiltLayer, index: int) -> ParamSpec:
+    """A copy of what a layer's text says of one of its blobs."""
+    spec = ParamSpec()
+    if index < len(layer.node.param.param):
+        spec.CopyFrom(layer.node.param.param[index])
+    return spec
+
+
+def _borrowed(compiled: Compiled, layer: BuiltLayer, lent: Mapping[str, Sequence[Tensor]]) -> Sequence[Tensor] | None:
+    """The blobs that another net lends to a layer; SpecError where they do not fit or the text has too many."""
+    node, module = layer.node, layer.module
+    if len(node.param.param) > len(module.blob_names):
+        reason = f"{len(node.param.param)} param for {len(module.blob_names)} blobs"
+        raise compiled.graph.document.error(reason, *node.where, "param", len(module.blob_names))
+    borrowed = lent.get(node.name) if module.blob_names else None
+    if borrowed is not None and (problem := misfit(node.name, module.blobs(), borrowed)):
+        raise layer_error(compiled.graph, node, f"{problem} (in the train net)")
+    return borrowed and [_slotted(module, name, blob) for name, blob in zip(module.blob_names, borrowed, strict=True)]
+
+
+def _slotted(module: nn.Module, name: str, blob: Tensor) -> Tensor:
+    """A blob as the module can hold it: a view of a shared one becomes a Parameter, on the same memory."""
+    view = name in module._parameters and not isinstance(blob, nn.Parameter)
+    return nn.Parameter(blob.detach(), requires_grad=False) if view else blob
 
 
 def _check_names(compiled: Compiled) -> None:
@@ -83,33 +123,54 @@ def misfit(name: str, blobs: Sequence[Tensor], stored: Sequence[Any]) -> str:
     return ""
 
 
-def _new_blob(compiled: Compiled, layer: BuiltLayer, name: str, spec: ParamSpec, device: torch.device) -> Tensor:
+def _new_blob(compiled: Compiled, layer: BuiltLayer, name: str, device: torch.device) -> Tensor:
     """A blob filled on the CPU, so that a seed gives the same weights on every device, then moved."""
     node, module = layer.node, layer.module
     shape = tuple(getattr(module, name).shape)
     try:
         blob = torch.empty(shape)
-        fill(blob, module.blob_fillers[name])
+        module.fill_blob(name, blob)
     except FillerError as error:
         field = field_holding(node.param, module.blob_fillers[name])
-        raise layer_error(compiled.graph, node, str(error), *field) from None
+        raise layer_error(compiled.graph, node, str(error), *field, *(error.field if field else ())) from None
     except RuntimeError as error:  # torch's word for memory that is not there
         reason = f'blob "{name}" of shape {shape} does not fit into memory: {first_line(error)}'
         raise layer_error(compiled.graph, node, reason) from None
     blob = blob.to(device)
-    return blob if name in module._buffers else nn.Parameter(blob, requires_grad=spec.lr_mult != 0)
+    return blob if name in module._buffers else nn.Parameter(blob)
 
 
-def _shared(compiled: Compiled, layer: BuiltLayer, index: int, owner: _Owner) -> Tensor:
-    """The owner's blob for another layer that names it; shapes and given multipliers must agree."""
-    node, spec = layer.node, layer.node.param.param[index]
-    shape, owned = tuple(layer.module.blobs()[index].shape), tuple(owner.tensor.shape)
-    where = (*node.where, "param", index)
-    if shape != owned:
+def _share(compiled: Compiled, layer: BuiltLayer, index: int, owner: _Own) -> None:
+    """Give a layer the blob that it names, in its own shape where its share_mode is PERMISSIVE."""
+    module, name = layer.module, layer.module.blob_names[index]
+    blob = module.blobs()[index]
+    _check_shared(compiled, layer, index, owner)
+    if blob.shape == owner.tensor.shape:
+        setattr(module, name, owner.tensor)
+    else:
+        parametrize.register_parametrization(module, name, _View(blob.shape))
+        module.parametrizations[name].original = owner.tensor  # type: ignore[index, union-attr]
+
+
+def _check_shared(compiled: Compiled, layer: BuiltLayer, index: int, owner: _Own) -> None:
+    """Shapes (with PERMISSIVE, numbers of values) must agree, and so must multipliers; one that all layers before left
+    out is this layer's."""
+    spec, blob = _spec(layer, index), layer.module.blobs()[index]
+    shape, owned = tuple(blob.shape), tuple(owner.tensor.shape)
+    where = (*layer.node.where, "param", index)
+    error = compiled.graph.document.error
+    if isinstance(blob, nn.Parameter) != owner.learns:
+        raise error(f'the shared blob "{spec.name}" learns in only one of this layer and "{owner.layer}"', *where)
+    if spec.share_mode == ParamSpec.PERMISSIVE and blob.numel() != owner.tensor.numel():
+        reason = f'{shape} has {blob.numel()} values and {owned} in layer "{owner.layer}" {owner.tensor.numel()}'
+        raise error(f'the shared blob "{spec.name}": {reason}', *where)
+    if spec.share_mode == ParamSpec.STRICT and shape != owned:
         reason = f'the shared blob "{spec.name}" has shape {shape} here and {owned} in layer "{owner.layer}"'
-        raise compiled.graph.document.error(reason, *where)
+        raise error(reason, *where)
     for mult in ("lr_mult", "decay_mult"):
-        if spec.HasField(mult) and getattr(spec, mult) != getattr(owner.spec, mult):
+        if not spec.HasField(mult):
+            continue
+        if owner.spec.HasField(mult) and getattr(spec, mult) != getattr(owner.spec, mult):
             reason = f'{mult} of the shared blob "{spec.name}" is not that of layer "{owner.layer}"'
-            raise compiled.graph.document.error(reason, *where, mult)
-    return owner.tensor
+            raise error(reason, *where, mult)
+        setattr(owner.spec, mult, getattr(spec, mult))

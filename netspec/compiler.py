@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import keyword
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import torch
 from google.protobuf.message import Message
 from torch import Tensor, fx, nn
 
+from netspec import forks
 from netspec.errors import SpecError
 from netspec.graph import Graph, Node
 from netspec.layers import LAYER_TYPES, Layer, LayerError
-from netspec.layers.base import Count, Shape
+from netspec.layers.base import LARGEST_COUNT, Count, Shape
 from netspec.layers.sources import SOURCE_TYPES, Source
 from netspec.schema.netspec_pb2 import TRAIN
 
@@ -44,29 +46,42 @@ class Compiled:
     shapes: dict[str, Shape] = field(default_factory=dict)
     makers: dict[str, Layer] = field(default_factory=dict)
     loss_weights: dict[str, float] = field(default_factory=dict)
+    allow_python: bool = False
 
 
-def compile_graph(graph: Graph, given: dict[str, Shape], device: torch.device, seed: int) -> Compiled:
-    """Build every layer in order. `given` are shapes of inputs that stand in for the text's or the data's own."""
-    compiled = Compiled(graph)
+def compile_graph(
+    graph: Graph, given: dict[str, Shape], device: torch.device, seed: int, allow_python: bool = False
+) -> Compiled:
+    """Build every layer in order. `given` are shapes of inputs that stand in for the text's or the data's own; without
+    `allow_python`, a layer that runs code of the user's is refused."""
+    compiled = Compiled(graph, allow_python=allow_python)
     for node in graph.nodes:
         try:
             if node.param.type == "Input" or node.param.type in SOURCE_TYPES:
-                shapes = _open_input(compiled, node, given, device, seed)
+                shapes = list(_open_input(compiled, node, given, device, seed))
             else:
                 shapes = _build_layer(compiled, node)
+            _refuse_huge(node, shapes)
         except LayerError as error:
-            raise layer_error(graph, node, error.reason, *error.field) from None
+            raise layer_error(graph, node, error.reason, *error.field, wrong=error.wrong, known=error.known) from None
         compiled.shapes.update(zip(node.tops, shapes, strict=True))
     for name in set(given) - set(compiled.inputs):
         raise ValueError(f'shapes names "{name}", which is no input of this net ({", ".join(compiled.inputs)})')
     return compiled
 
 
-def layer_error(graph: Graph, node: Node, reason: str, *names: str) -> SpecError:
+def _refuse_huge(node: Node, shapes: Iterable[Shape]) -> None:
+    for name, shape in zip(node.tops, shapes, strict=True):
+        if math.prod(shape) > LARGEST_COUNT:
+            raise LayerError(f'the top "{name}" would have the shape {shape}, more than any memory holds', "top")
+
+
+def layer_error(
+    graph: Graph, node: Node, reason: str, *names: str, wrong: str = "", known: Iterable[str] = ()
+) -> SpecError:
     """A SpecError about a layer, at a field inside it or at the layer itself."""
     where = [part for name in names for part in (name, 0)]
-    return graph.document.error(f'layer "{node.name}": {reason}', *node.where, *where)
+    return graph.document.error(f'layer "{node.name}": {reason}', *node.where, *where, wrong=wrong, known=known)
 
 
 def field_holding(message: Message, value: object) -> tuple[str, ...]:
@@ -84,6 +99,7 @@ def _open_input(
 ) -> Iterable[Shape]:
     """The shapes of a layer that reads no blob: as given by the caller, by the text, or by its data."""
     _check_count(node, "bottom", len(node.bottoms), 0)
+    _set_loss_weights(compiled, node)
     compiled.inputs += node.tops
     if set(node.tops) <= set(given):
         return [given[top] for top in node.tops]
@@ -93,51 +109,78 @@ def _open_input(
         shapes = [tuple(shape.dim) for shape in node.param.input_param.shape]
         shapes *= len(node.tops) if len(shapes) == 1 else 1
         if len(shapes) != len(node.tops):
-            raise LayerError(f"{len(shapes)} shapes for {len(node.tops)} tops", "input_param", "shape")
+            raise LayerError(_shape_count(len(shapes), node), "input_param", "shape")
         if any(size < 0 for shape in shapes for size in shape):
             raise LayerError("a shape has a negative size", "input_param", "shape")
     return [given.get(top, shape) for top, shape in zip(node.tops, shapes, strict=True)]
 
 
+def _shape_count(shapes: int, node: Node) -> str:
+    tops = len(node.tops)
+    if shapes == 0 < tops:
+        return f'the shape of "{node.tops[0]}" is missing'
+    return f"{_counted(shapes, 'shape')} for {_counted(tops, 'top')}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _open_source(compiled: Compiled, node: Node, device: torch.device, seed: int) -> list[Shape]:
     """Open the data behind a data layer and keep it for the net to draw from."""
-    document = compiled.graph.document
-
-    def find(name: str) -> Path:
-        if not document.find(name).exists():
-            places = " nor ".join(str(place) for place in document.places(name)[:2])
-            raise LayerError(f'"{name}" is not there (neither {places})', *field_holding(node.param, name))
-        return document.find(name)
-
+    find = _finder(compiled, node)
     source = SOURCE_TYPES[node.param.type](node.param, node.param.phase, seed=seed, device=device, find=find)
     compiled.sources.append((node, source))
     _check_count(node, "top", len(node.tops), len(source.shapes))
     return list(source.shapes)
 
 
+def _finder(compiled: Compiled, node: Node) -> Callable[[str], Path]:
+    """What gives the place of a file that a layer's message names; LayerError where it is not there."""
+    document = compiled.graph.document
+
+    def find(name: str) -> Path:
+        if not document.find(name).exists():
+            places = [str(place) for place in document.places(name)[:2]]
+            looked = f" (neither {' nor '.join(places)})" if len(places) > 1 else ""
+            raise LayerError(f'"{name}" is not there{looked}', *field_holding(node.param, name))
+        return document.find(name)
+
+    return find
+
+
 def _build_layer(compiled: Compiled, node: Node) -> list[Shape]:
     """Build a layer and run it on meta tensors: what comes out are its tops' shapes."""
     layer_type = LAYER_TYPES.get(node.param.type)
     if layer_type is None:
+        fork = forks.TYPES.get(node.param.type, "")
         reason = f'there is no layer type "{node.param.type[:60]}"' if node.param.type else "the layer has no type"
-        known = [*LAYER_TYPES, *SOURCE_TYPES, "Input"]
+        reason += forks.origin(fork)
+        known = [] if fork else [*LAYER_TYPES, *SOURCE_TYPES, "Input"]
         raise compiled.graph.document.error(reason, *node.where, "type", wrong=node.param.type, known=known)
+    if layer_type.runs_code and not compiled.allow_python:
+        code = f'Python code from the module "{node.param.python_param.module[:60]}"'
+        reason = f"this layer runs {code}: allow it with --allow-python (allow_python=True)"
+        raise compiled.graph.document.error(reason, *node.where)
     _check_count(node, "bottom", len(node.bottoms), layer_type.bottoms)
     _check_count(node, "top", len(node.tops), layer_type.tops)
     if len(node.param.propagate_down) not in (0, len(node.bottoms)):
-        reason = f"{len(node.param.propagate_down)} propagate_down for {len(node.bottoms)} bottoms"
+        reason = f"{len(node.param.propagate_down)} propagate_down for {_counted(len(node.bottoms), 'bottom')}"
         raise LayerError(reason, "propagate_down")
     bottoms = [compiled.shapes[name] for name in node.bottoms]
     try:
         module = layer_type.build(node.param, bottoms).train(node.param.phase == TRAIN)
+        module.open_files(_finder(compiled, node))
         with torch.no_grad():
             result = module(*[torch.empty(shape, device="meta") for shape in bottoms])
     except LayerError:
         raise
     except (RuntimeError, ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
+        cause = "a top would be more than any memory holds" if "overflow" in str(error) else first_line(error)
         shapes = ", ".join(map(str, bottoms))
-        raise LayerError(f"{node.param.type} cannot take bottoms of shape {shapes}: {first_line(error)}") from None
-    _set_loss_weights(compiled, node, module)
+        raise LayerError(f"{node.param.type} cannot take bottoms of shape {shapes}: {cause}") from None
+    _check_in_place(compiled, node, module)
+    _set_loss_weights(compiled, node, module.is_loss)
     maker = compiled.makers.get(node.bottoms[0]) if node.bottoms else None
     module.in_place = node.tops == node.bottoms and maker is not None and not maker.needs_top
     compiled.makers.update(dict.fromkeys(node.tops, module))
@@ -157,15 +200,24 @@ def _free_key(root: nn.Module, name: str) -> str:
     return key
 
 
-def _set_loss_weights(compiled: Compiled, node: Node, module: Layer) -> None:
+def _check_in_place(compiled: Compiled, node: Node, module: Layer) -> None:
+    """Refuse in place what Caffe refuses: some types, and a top that counts toward the loss."""
+    for top, bottom in zip(node.tops, node.bottoms, strict=False):
+        if top == bottom and not module.allows_in_place:
+            raise LayerError(f"{node.param.type} cannot work in place: give the top another name", "top")
+        if top == bottom and top in compiled.loss_weights:
+            raise LayerError(f'"{top}" counts toward the loss and cannot be changed in place', "top")
+
+
+def _set_loss_weights(compiled: Compiled, node: Node, is_loss: bool = False) -> None:
     """Caffe's rule: a loss counts with 1 unless told; told, every top has its weight."""
     weights = list(node.param.loss_weight)
-    if not weights and module.is_loss:
+    if not weights and is_loss:
         if len(node.tops) > 1:
             raise LayerError(f"a loss with {len(node.tops)} tops needs one loss_weight for each", "top")
         weights = [1.0] * len(node.tops)
     if weights and len(weights) != len(node.tops):
-        raise LayerError(f"{len(weights)} loss_weight for {len(node.tops)} tops", "loss_weight")
+        raise LayerError(f"{len(weights)} loss_weight for {_counted(len(node.tops), 'top')}", "loss_weight")
     compiled.loss_weights.update({top: weight for top, weight in zip(node.tops, weights, strict=False) if weight})
 
 

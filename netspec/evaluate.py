@@ -21,7 +21,8 @@ def evaluate(
     row by row, and labels that nobody reads are left out. Ends early once `stop` says so. SpecError where the net has
     no one data layer to run over.
     """
-    if not net.sources:
+    given_by_hand = any(node.param.type == "Input" for node in net.graph.nodes)
+    if not net.sources and (iterations is None or given_by_hand):
         raise net.graph.document.error("there is nothing to run over: the net has no data layer")
     sums: dict[str, Tensor] = {}
     total = 0

@@ -58,24 +58,22 @@ def net_state(phase: str | Phase, level: int = 0, stages: Iterable[str] = ()) ->
 
 def build(document: Document[NetParameter], state: NetState) -> Graph:
     """Filter the layers by phase, level and stage and follow every blob; SpecError where they do not fit together."""
-    _refuse_older_forms(document)
     nodes = []
     for index, param in enumerate(document.message.layer):
         if _takes_part(document, index, param, state):
             own = LayerParameter()
             own.CopyFrom(param)
             own.phase = state.phase
+            if not own.top and own.type.endswith("Loss"):
+                own.top.append(_automatic_top(document, own.name))
             nodes.append(Node(own, ("layer", index)))
     return Graph(document, state, nodes, _follow_blobs(document, nodes))
 
 
-def _refuse_older_forms(document: Document[NetParameter]) -> None:
-    if document.message.layers:
-        raise document.error(
-            '"layers" is the older form of a net file; write "layer" and the type as a string', "layers"
-        )
-    if document.message.input:
-        raise document.error('"input" is the older form; write a layer of type "Input" with input_param', "input")
+def _automatic_top(document: Document[NetParameter], layer: str) -> str:
+    """The top of a loss for which the text names none, as old texts may: the layer's name, unless a blob has it."""
+    taken = {top for param in document.message.layer for top in param.top}
+    return layer if layer not in taken else f"{layer}_loss"
 
 
 def _takes_part(document: Document[NetParameter], index: int, param: LayerParameter, state: NetState) -> bool:
@@ -137,14 +135,16 @@ def _unknown_bottom(
 
 
 def _check_in_place(document: Document[NetParameter], node: Node, index: int, blob: _Blob) -> None:
-    """A top may carry a name again only where its layer reads it, alone (with a second reader Caffe splits the blob
-    under new names, and so sees two producers)."""
+    """A top may carry a name again only where its layer reads it at the same place, once, and alone: Caffe splits a
+    blob with a second reader under new names, and so sees two producers."""
     top = node.tops[index]
     where = (*node.where, "top", index)
-    if top not in node.bottoms:
+    if node.bottoms[index : index + 1] != (top,):
         line = document.position(*blob.producer.where)[0]
         raise document.error(f'the top "{top}" is already made by layer "{blob.producer.name}" (line {line})', *where)
     others = [reader for reader in blob.readers if reader is not node]
+    if node.bottoms.count(top) > 1:
+        raise document.error(f'"{top}" cannot be changed in place: this layer reads it twice', *where)
     if others:
         line = document.position(*others[0].where)[0]
         reason = f'"{top}" cannot be changed in place: layer "{others[0].name}" (line {line}) reads it too'

@@ -4,42 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from netspec.blobs import Param, allocate, misfit
+from netspec.blobs import Param, allocate
 from netspec.compiler import compile_graph, first_line
-from netspec.errors import SnapshotError, SpecError
+from netspec.costs import check_memory
+from netspec.debug_info import shown
+from netspec.deploy import deploy_net
+from netspec.errors import SpecError
 from netspec.graph import Node, build, net_state
 from netspec.layers import Layer
 from netspec.layers.base import Shape
-from netspec.layers.sources import Source
+from netspec.layers.sources import ArraySource, Source
+from netspec.loading import LoadReport, load, shared_blobs, some
 from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState, Phase
-from netspec.spec import Document, document_of
-from netspec.weights import read_weights, write_weights
+from netspec.spec import Document
+from netspec.upgrade import net_document
+from netspec.weights import write_weights
 from netspec.wiring import Wired, wire
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What `Net.load` did, by layer name: copied; in the net only; in the file only."""
-
-    copied: list[str]
-    absent: list[str]
-    left_over: list[str]
 
 
 class Net(nn.Module):
     """A net file in one phase, ready to run.
 
-    `net` is a path, a message, or a `Document`; `phase`, `stages` and `level` (or a whole `state`) choose its layers.
+    `net` is a path, a message, or a `Document`; a .caffemodel is the net that it carries, with its weights, ready to
+    score (see `deploy_net`). `phase`, `stages` and `level` (or a whole `state`) choose its layers.
     `shapes` gives tops of Input and data layers a shape in place of their own; a data layer whose tops are all given
     is not opened. `weights` names a file to start from; with `strict` a blob of another shape there is an error,
     otherwise it stays as its filler made it. `share` is a net whose layers lend their blobs to those of the same
     name, as the train net does to a test net. `seed` is that of the data layers; fillers and dropout use torch's.
+    `define` gives the variables of a template (``${NUM_LABELS}``) their values. Only with `allow_python` may the text's
+    Python layers run.
 
     Raises SpecError where the text is wrong, DataError where its data is, SnapshotError where the weights are.
     """
@@ -58,18 +58,26 @@ class Net(nn.Module):
         device: str | torch.device = "cpu",
         seed: int = 0,
         share: Net | None = None,
+        define: Mapping[str, str] | None = None,
+        allow_python: bool = False,
     ) -> None:
         super().__init__()
-        document = document_of(net, NetParameter)
+        if isinstance(net, (str, Path)) and Path(net).suffix == ".caffemodel":
+            weights, net = weights or net, deploy_net(net, shapes or {})
+        document = net_document(net, define)
         # As in Caffe, the stages that the text's own state names count beside the given ones.
         stages = [*document.message.state.stage, *stages]
         self.graph = build(document, state or net_state(phase, level, stages))
         self.device = open_device(device)
         given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
-        self._compiled = compile_graph(self.graph, given, self.device, seed)
+        self._compiled = compile_graph(self.graph, given, self.device, seed, allow_python)
+        check_memory(self._compiled, self.device)
         self.params: list[Param] = allocate(self._compiled, self.device, share.layer_params if share else {})
-        self.layer_modules = self._compiled.root
+        self.layer_modules = self._compiled.root.to(self.device)  # its blobs are there; what a file gave is not
         self.train(self.graph.state.phase == TRAIN)
+        self.inputs: dict[str, Tensor] = {}
+        self.allow_python = allow_python
+        self.debug_info = bool(document.message.debug_info)
         self._wired_by_blobs: dict[tuple[str, ...], Wired] = {}
         self._wired(self.outputs)  # now, since torch.compile cannot trace how a pass is wired
         if weights is not None:
@@ -117,6 +125,8 @@ class Net(nn.Module):
         """Run the net. `inputs` are blobs by name; those not given come as the next batch of the net's data layers.
 
         Returns the blobs asked for, by default `outputs`. Raises ValueError for an input that is missing or misshapen.
+        Inputs that `force_backward` or `propagate_down: true` give a gradient are in `net.inputs` afterwards, as what
+        backward reaches: ``net.inputs["data"].grad``. While `net.debug_info` is true, Caffe's lines are logged.
         """
         names = self.outputs if blobs is None else (blobs,) if isinstance(blobs, str) else tuple(blobs)
         wired = self._wired(names)
@@ -124,7 +134,11 @@ class Net(nn.Module):
             self._check_input(name, tensor)
         if missing := [name for name in wired.inputs if name not in inputs]:
             inputs |= self._next_batches(missing, inputs)
-        result: dict[str, Tensor] = wired.module(*[self._laid_out(inputs[name]) for name in wired.inputs])
+        if wired.forced and torch.is_grad_enabled():
+            inputs |= self._forced(wired, inputs)
+        given = [self._laid_out(inputs[name]) for name in wired.inputs]
+        with shown(self._compiled, self.params, inputs) if self.debug_info else nullcontext():
+            result: dict[str, Tensor] = wired.module(*given)
         return result
 
     def loss(self, out: Mapping[str, Tensor]) -> Tensor:
@@ -133,31 +147,21 @@ class Net(nn.Module):
         return sum(terms[1:], terms[0]) if terms else torch.zeros((), device=self.device)
 
     def load(self, path: str | Path, strict: bool = True, whole: bool = False) -> LoadReport:
-        """Copy blobs from a weights file into the layers of the same name.
+        """Copy blobs from weights files (several with commas between them, of which later ones win) into the layers of
+        the same name.
 
-        SnapshotError, with nothing copied, where no layer is found, where a blob has another shape (with `strict`
-        false such a layer is left as it is), or, with `whole`, where a layer of the net is not in the file.
+        SnapshotError, with nothing copied, where no layer is found in a file, where a blob has another shape (with
+        `strict` false such a layer is left as it is), or, with `whole`, where a layer of the net is in no file.
         """
-        stored, own = read_weights(path), self.layer_params
-        problems = {name: misfit(name, own[name], stored[name]) for name in own if name in stored}
-        copied = [name for name, problem in problems.items() if not problem]
-        report = LoadReport(copied, [n for n in own if n not in copied], [n for n in stored if n not in own])
-        if own and not problems:
-            raise SnapshotError(f"{path}: no layer of this net is in it (it has {_some(stored)}; the net {_some(own)})")
-        if strict and any(problems.values()):
-            raise SnapshotError(f"{path}: {next(filter(None, problems.values()))}")
-        if whole and report.absent:
-            raise SnapshotError(f"{path}: weights of another net: they lack {_some(report.absent)}")
-        with torch.no_grad():
-            for name in copied:
-                for blob, array in zip(own[name], stored[name], strict=True):
-                    blob.copy_(torch.from_numpy(array).reshape(blob.shape))
-        return report
+        layers = {name: layer for name, layer in self.layers.items() if layer.blob_names}
+        return load(layers, shared_blobs(layers, self.params), path, strict, whole)
 
     def save(self, path: str | Path) -> bytes:
-        """Write the weights (.caffemodel or .safetensors), whole or not at all; return the file's SHA-256."""
+        """Write the weights (.caffemodel, .caffemodel.h5 or .safetensors), whole or not at all; return the file's
+        SHA-256."""
         blobs = {name: [blob.detach().cpu().numpy() for blob in blobs] for name, blobs in self.layer_params.items()}
-        return write_weights(path, self.graph.name, [node.param for node in self.graph.nodes], blobs)
+        shared = shared_blobs(self.layers, self.params)
+        return write_weights(path, self.graph.name, [node.param for node in self.graph.nodes], blobs, shared)
 
     def check_labels(self) -> None:
         """Hold the labels in the data against the classes of the layers that read them; DataError if one is outside."""
@@ -166,6 +170,16 @@ class Net(nn.Module):
             for node, source in self.sources:
                 if classes is not None and layer.node.bottoms[1] in node.tops[1:]:
                     source.check_labels(classes, _ignored_label(layer.node), layer.node.name)
+
+    def set_input_arrays(self, data: Any, labels: Any, layer: str | None = None) -> None:
+        """Give a MemoryData layer its images (N, C, H, W), N a multiple of its batch_size, and N labels: arrays or
+        tensors. `layer` is its name where the net has several. ValueError where they do not fit."""
+        found = {node.name: source for node, source in self.sources if isinstance(source, ArraySource)}
+        if layer is None and len(found) == 1:
+            layer = next(iter(found))
+        if layer not in found:
+            raise ValueError(f"name one of the net's MemoryData layers; it has {some(found) or 'none'}")
+        found[layer].set(data, labels)
 
     def close(self) -> None:
         """End the background work of the data layers."""
@@ -176,9 +190,15 @@ class Net(nn.Module):
         if blobs not in self._wired_by_blobs:
             for name in blobs:
                 if name not in self.blob_shapes:
-                    raise ValueError(f'there is no blob "{name}" in this net; it has {_some(self.blob_shapes)}')
+                    raise ValueError(f'there is no blob "{name}" in this net; it has {some(self.blob_shapes)}')
             self._wired_by_blobs[blobs] = wire(self._compiled, blobs)
         return self._wired_by_blobs[blobs]
+
+    def _forced(self, wired: Wired, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The inputs that must get a gradient, as leaves that take one."""
+        tensors = {name: inputs[name] for name in wired.forced}
+        self.inputs = {name: x if x.requires_grad else x.detach().requires_grad_() for name, x in tensors.items()}
+        return self.inputs
 
     def _laid_out(self, tensor: Tensor) -> Tensor:
         """Images in the memory layout that the device computes fastest in; every layer after takes it over. On the
@@ -189,7 +209,7 @@ class Net(nn.Module):
 
     def _check_input(self, name: str, tensor: Tensor) -> None:
         if name not in self._compiled.inputs:
-            raise ValueError(f'"{name}" is no input of this net; its inputs are {_some(self._compiled.inputs)}')
+            raise ValueError(f'"{name}" is no input of this net; its inputs are {some(self._compiled.inputs)}')
         if not isinstance(tensor, Tensor):
             raise ValueError(f'"{name}" must be a tensor, not a {type(tensor).__name__}')
         wanted = self.blob_shapes[name]
@@ -223,9 +243,3 @@ def _ignored_label(node: Node) -> int | None:
         if param.HasField("ignore_label"):
             return int(param.ignore_label)
     return None
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first few of some names, for a message."""
-    names = list(names)
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from netspec.errors import SpecError, nearest
 from netspec.graph import PHASES
 from netspec.schema.netspec_pb2 import LayerParameter, NetParameter, Phase, SolverParameter
-from netspec.spec import Document, document_of, set_field
+from netspec.spec import Document, set_field
+from netspec.upgrade import net_document
 
 
 class Overrides:
     """Each setting is a field of the solver (``max_iter=100``) or of a layer, by its name
     (``fc8.inner_product_param.num_output=10``), perhaps of one phase (``data@TRAIN.data_param.batch_size=50``)."""
 
-    def __init__(self, settings: Iterable[str]) -> None:
+    def __init__(self, settings: Iterable[str], define: Mapping[str, str] | None = None) -> None:
+        """`define` holds the values of variables in the texts of nets."""
+        self._define = define
         self._for_solver: list[str] = []
         self._for_layers: list[tuple[str, str, str]] = []
         for setting in settings:
@@ -41,7 +45,7 @@ class Overrides:
     ) -> Document[NetParameter]:
         """A copy of a net's document with the settings for this phase in its layers; SpecError where one is not
         there."""
-        document = document_of(net, NetParameter)
+        document = net_document(net, self._define)
         changed = NetParameter()
         changed.CopyFrom(document.message)
         for layer, only, setting in self._for_layers:
@@ -53,7 +57,7 @@ class Overrides:
                 raise SpecError(f'the net has no layer "{layer}" to set', "--set", setting, hint=hint)
             for param in matching:
                 set_field(param, setting)
-        return Document(changed, document.text, document.path, document.prefix)
+        return replace(document, message=changed)
 
 
 def _is_of(param: LayerParameter, phase: str) -> bool:

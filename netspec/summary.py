@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 from google.protobuf.message import Message
-from torch import Tensor, nn
+from torch import nn
 
 from netspec.compiler import Compiled, compile_graph
+from netspec.costs import BYTES, own_blobs
 from netspec.errors import SpecError, nearest
 from netspec.graph import Graph, Node, build, net_state
 from netspec.layers.base import Shape
 from netspec.layers.sources import SOURCE_TYPES
 from netspec.schema.netspec_pb2 import LayerParameter, NetParameter
-from netspec.spec import Document, document_of
-
-_BYTES = 4  # of a float32
+from netspec.spec import Document
+from netspec.upgrade import net_document
 
 
 @dataclass(frozen=True)
@@ -55,27 +55,29 @@ def summarize(
     stages: Iterable[str] = (),
     level: int = 0,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    define: Mapping[str, str] | None = None,
+    allow_python: bool = False,
 ) -> Summary:
     """The costs of a net in one phase; the arguments are those of `Net`.
 
     Where the data of a data layer is not there, the shapes of its tops come from its text. SpecError where the text is
     wrong or does not say them, or where `shapes` names what is no input; DataError where data is there, but wrong.
     """
-    graph = build(document_of(net, NetParameter), net_state(phase, level, stages))
+    graph = build(net_document(net, define), net_state(phase, level, stages))
     given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
     _check_given(graph, given)
     known, notes = _known_shapes(graph, given)
-    compiled = compile_graph(graph, known, torch.device("cpu"), seed=0)
+    compiled = compile_graph(graph, known, torch.device("cpu"), seed=0, allow_python=allow_python)
     rows = list(_rows(compiled))
-    blobs = list(_blobs(compiled))
+    blobs = [blob for _, blob in own_blobs(compiled)]
     return Summary(
         title=f"{graph.name or 'net'}, phase {phase}",
         rows=rows,
         batch=next((compiled.shapes[name][0] for name in compiled.inputs if compiled.shapes[name]), 1),
         parameters=sum(blob.numel() for blob in blobs if isinstance(blob, nn.Parameter)),
         multiply_adds=sum(row.multiply_adds for row in rows),
-        parameter_bytes=sum(blob.numel() for blob in blobs) * _BYTES,
-        blob_bytes=sum(math.prod(shape) for shape in compiled.shapes.values()) * _BYTES,
+        parameter_bytes=sum(blob.numel() for blob in blobs) * BYTES,
+        blob_bytes=sum(math.prod(shape) for shape in compiled.shapes.values()) * BYTES,
         notes=notes,
     )
 
@@ -89,18 +91,6 @@ def _rows(compiled: Compiled) -> Iterator[Row]:
             parameters = sum(blob.numel() for blob in module.parameters())
             multiply_adds = module.multiply_adds([compiled.shapes[name] for name in node.bottoms], tops)
         yield Row(node.name, node.param.type, tops, parameters, multiply_adds)
-
-
-def _blobs(compiled: Compiled) -> Iterator[Tensor]:
-    """The blobs of all layers, one that several share under a name once."""
-    seen = set()
-    for layer in compiled.layers:
-        specs = layer.node.param.param
-        for index, blob in enumerate(layer.module.blobs()):
-            name = specs[index].name if index < len(specs) else ""
-            if name not in seen:
-                yield blob
-            seen |= {name} - {""}
 
 
 # --- shapes of the inputs ---------------------------------------------------------------------------------------------

@@ -4,50 +4,87 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import fx
 
-from netspec.compiler import Compiled
-from netspec.graph import Node
+from netspec.compiler import BuiltLayer, Compiled
 
 
 @dataclass(frozen=True)
 class Wired:
-    """A GraphModule that computes some blobs and nothing else, and the inputs it takes, in order."""
+    """A GraphModule that computes some blobs and nothing else, the inputs it takes, in order, and those of them that
+    get a gradient although nothing below them learns."""
 
     module: fx.GraphModule
     inputs: list[str]
+    forced: list[str]
 
 
 def wire(compiled: Compiled, blobs: tuple[str, ...]) -> Wired:
-    """Wire the layers that `blobs` need. A layer that works in place rebinds the blob's name: a later reader sees
-    its result, autograd keeps what it needs. The module returns a dict of the blobs."""
+    """Wire the layers that `blobs` need, and those with an effect of their own that need no further inputs, or all
+    of these where the blobs are all that the net puts out. A layer that works in place rebinds the blob's name: a
+    later reader sees its result, autograd keeps what it needs. The module returns a dict of the blobs."""
     graph = fx.Graph()
     inputs = {name: graph.placeholder(argument) for name, argument in _arguments(compiled.inputs).items()}
-    values = dict(inputs)
+    values, effects = dict(inputs), []
+    forced: set[fx.Node] = set()
     for layer in compiled.layers:
-        result = graph.call_module(layer.key, _bottoms(graph, layer.node, values))
-        tops = layer.node.tops
-        if len(tops) == 1:
-            values[tops[0]] = result
-        else:
-            items = [graph.call_function(operator.getitem, (result, index)) for index in range(len(tops))]
-            values.update(zip(tops, items, strict=True))
-    graph.output({name: values[name] for name in blobs})
+        flows = [_gradient_flows(compiled, layer, index) for index in range(len(layer.node.bottoms))]
+        read = [values[name] for name in layer.node.bottoms]
+        forced.update(value for value, flow in zip(read, flows, strict=True) if flow)
+        pairs = zip(read, flows, strict=True)
+        bottoms = tuple(graph.call_method("detach", (value,)) if flow is False else value for value, flow in pairs)
+        result = graph.call_module(layer.key, bottoms)
+        effects += [result] if layer.module.has_effect else []
+        _bind(graph, layer.node.tops, result, values)
+    whole = set(compiled.graph.outputs) - set(compiled.inputs) <= set(blobs)
+    kept = _needed(graph.output({name: values[name] for name in blobs}), effects, whole)
     for node in reversed(graph.nodes):
-        if node.op != "output" and not node.users:
+        if node not in kept:
             graph.erase_node(node)
-    kept = set(graph.nodes)
-    return Wired(fx.GraphModule(compiled.root, graph), [name for name in inputs if inputs[name] in kept])
+    used = [name for name in inputs if inputs[name] in kept]
+    return Wired(fx.GraphModule(compiled.root, graph), used, [name for name in used if inputs[name] in forced])
 
 
-def _bottoms(graph: fx.Graph, node: Node, values: Mapping[str, fx.Node]) -> tuple[fx.Node, ...]:
-    """What a layer reads. No gradient flows back into a bottom whose `propagate_down` is false."""
-    flows = node.param.propagate_down or [True] * len(node.bottoms)
-    read = [values[name] for name in node.bottoms]
-    return tuple(v if flow else graph.call_method("detach", (v,)) for v, flow in zip(read, flows, strict=True))
+def _gradient_flows(compiled: Compiled, layer: BuiltLayer, bottom: int) -> bool | None:
+    """Whether a layer sends a gradient into a bottom: True at any rate, None where something below learns, False
+    never. `force_backward` goes before `propagate_down: false`, as in Caffe."""
+    if compiled.graph.document.message.force_backward and bottom != layer.module.unforced:
+        return True
+    return bool(layer.node.param.propagate_down[bottom]) if layer.node.param.propagate_down else None
+
+
+def _bind(graph: fx.Graph, tops: tuple[str, ...], result: fx.Node, values: dict[str, fx.Node]) -> None:
+    """Put a layer's result under the names of its tops."""
+    if len(tops) == 1:
+        values[tops[0]] = result
+    else:
+        items = [graph.call_function(operator.getitem, (result, index)) for index in range(len(tops))]
+        values.update(zip(tops, items, strict=True))
+
+
+def _needed(output: fx.Node, effects: Iterable[fx.Node], whole: bool) -> set[fx.Node]:
+    """The nodes that the output needs, and the layers with an effect: all in a whole pass, else those that need no
+    other inputs than it."""
+    kept = _above(output)
+    inputs = {node for node in kept if node.op == "placeholder"}
+    for effect in effects:
+        above = _above(effect)
+        if whole or {node for node in above if node.op == "placeholder"} <= inputs:
+            kept |= above
+    return kept
+
+
+def _above(node: fx.Node) -> set[fx.Node]:
+    """A node and all that it is computed from."""
+    found, open_nodes = {node}, [node]
+    while open_nodes:
+        new = set(open_nodes.pop().all_input_nodes) - found
+        found |= new
+        open_nodes += new
+    return found
 
 
 def _arguments(inputs: Iterable[str]) -> dict[str, str]:

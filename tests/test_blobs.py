@@ -1,5 +1,8 @@
 """Blobs: filled, shared by name, lent by another net, and what a solver is told of them."""
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -106,25 +109,36 @@ def test_a_blob_shared_within_a_layer() -> None:
             'param { name: "w"',
         ),
         (
-            product("b", 'param { name: "w" lr_mult: 2 }'),
+            product("b", SHARED).replace('"w"', '"w" lr_mult: 2'),
             'lr_mult of the shared blob "w" is not that of layer "a"',
             "lr_mult: 2",
         ),
         (
-            product("b", 'param { name: "w" decay_mult: 2 }'),
+            product("b", SHARED).replace('"w"', '"w" decay_mult: 2'),
             'decay_mult of the shared blob "w" is not that of layer "a"',
             "decay_mult: 2",
         ),
+        (
+            product("b", SHARED.replace('"w"', '"w" share_mode: PERMISSIVE'), num_output=5),
+            'the shared blob "w": (5, 6) has 30 values and (6, 6) in layer "a" 36',
+            'param { name: "w" share_mode',
+        ),
+        (
+            'layer { name: "bn" type: "BatchNorm" bottom: "data" top: "bn" param { name: "b" lr_mult: 0 } }',
+            'the shared blob "b" learns in only one of this layer and "a"',
+            'param { name: "b"',
+        ),
         (product("b", "param { } param { } param { }"), "3 param for 2 blobs", "param { } inner"),
-        (product("b", fillers='weight_filler { type: "xaiver" }'), 'did you mean "xavier"', "weight_filler"),
+        (product("b", fillers='weight_filler { type: "xaiver" }'), 'did you mean "xavier"', 'type: "xaiver"'),
     ],
 )
 def test_params_that_do_not_fit(second: str, reason: str, at: str) -> None:
     """Shared blobs must agree in shape and in multipliers that are written; fillers must exist."""
     with pytest.raises(SpecError) as caught:
-        Net(parse(DATA + product("a", SHARED) + second, NetParameter))
+        owner = product("a", SHARED.replace('"w"', '"w" lr_mult: 1 decay_mult: 1'))
+        Net(parse(DATA + owner + second, NetParameter))
     error = caught.value
-    assert reason in error.reason
+    assert reason in f"{error.reason} {error.hint}"
     assert error.line == 3
     assert error.source_line[error.column - 1 :].startswith(at)
 
@@ -133,6 +147,95 @@ def test_multipliers_left_out_are_the_owners() -> None:
     """A sharing layer that writes no multiplier takes the owner's."""
     shared = net(product("a", 'param { name: "w" lr_mult: 3 }') + product("b", 'param { name: "w" }'))
     assert [p.lr_mult for p in shared.params] == [3, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("specs", "lr_mult", "decay_mult"),
+    [
+        (["", "lr_mult: 2 decay_mult: 3"], 2, 3),
+        (["decay_mult: 3", "lr_mult: 2"], 2, 3),
+        (["", "", "lr_mult: 2"], 2, 1),
+        (["", "lr_mult: 0", "lr_mult: 0"], 0, 1),
+        (["lr_mult: 2", "", "lr_mult: 2 decay_mult: 0"], 2, 0),
+    ],
+)
+def test_a_multiplier_may_be_given_by_any_sharer(specs: list[str], lr_mult: float, decay_mult: float) -> None:
+    """A multiplier that the owner leaves out is that of the first sharer that gives it."""
+    shared = net("".join(product(f"ip{i}", f'param {{ name: "w" {spec} }}') for i, spec in enumerate(specs)))
+    first = shared.params[0]
+    assert (first.lr_mult, first.decay_mult) == (lr_mult, decay_mult)
+    assert first.tensor.requires_grad is (lr_mult != 0)
+
+
+def test_a_multiplier_must_be_that_of_the_first_sharer_too() -> None:
+    """A sharer that gives a multiplier binds those after it."""
+    specs = ["", "lr_mult: 2", "lr_mult: 3"]
+    with pytest.raises(SpecError, match='lr_mult of the shared blob "w" is not that of layer "ip0"'):
+        net("".join(product(f"ip{i}", f'param {{ name: "w" {spec} }}') for i, spec in enumerate(specs)))
+
+
+# --- PERMISSIVE -------------------------------------------------------------------------------------------------------
+
+PERMISSIVE = product("a", 'param { name: "w" }', 4, fillers=GAUSSIAN) + product(
+    "b", 'param { name: "w" share_mode: PERMISSIVE }', 6, bottom="a", fillers=GAUSSIAN
+)
+
+
+def permissive(text: str = PERMISSIVE, **options: object) -> Net:
+    """a maps 6 numbers to 4 by a weight of (4, 6), b maps them back by the same 24 numbers as (6, 4)."""
+    return net(text, **options)
+
+
+def test_permissive_sharing_compares_counts_only() -> None:
+    """With PERMISSIVE at the sharer, one blob has a shape of its own in each layer, and one gradient for all."""
+    shared = permissive()
+    (weight, bias), (view, other) = shared.layer_params["a"], shared.layer_params["b"]
+    assert (weight.shape, view.shape) == ((4, 6), (6, 4))
+    assert [p.layer for p in shared.params] == ["a", "a", "b"]
+    assert torch.equal(weight.flatten(), view.flatten())
+    x = torch.randn(2, 6)
+    for _ in range(2):  # once more: the view is good for any number of passes
+        shared.zero_grad()
+        shared(data=x)["b"].square().sum().backward()
+        w, b1, b2 = (blob.detach().clone().requires_grad_() for blob in (weight, bias, other))
+        ((x @ w.T + b1) @ w.view(6, 4).T + b2).square().sum().backward()
+        torch.testing.assert_close(weight.grad, w.grad)
+        torch.testing.assert_close(bias.grad, b1.grad)
+        with torch.no_grad():
+            weight.mul_(0.5)
+
+
+def test_permissive_is_the_sharers_word() -> None:
+    """As in Caffe, the owner's share_mode says nothing."""
+    modes = PERMISSIVE.replace(" share_mode: PERMISSIVE", "").replace('"w" }', '"w" share_mode: PERMISSIVE }', 1)
+    with pytest.raises(SpecError, match=r'the shared blob "w" has shape \(6, 4\) here and \(4, 6\) in layer "a"'):
+        permissive(modes)
+
+
+@pytest.mark.parametrize("name", ["net.caffemodel", "net.safetensors", "net.caffemodel.h5"])
+def test_permissive_sharing_outlives_a_file(tmp_path: Path, name: str) -> None:
+    """Saved, loaded, copied or lent, the two shapes stay one blob."""
+    shared, x = permissive(), torch.randn(2, 6)
+    shared.save(tmp_path / name)
+    loaded, copied, lent = permissive(), copy.deepcopy(shared), permissive(share=shared)
+    loaded.load(tmp_path / name)
+    for other in (loaded, copied, lent):
+        torch.testing.assert_close(other(data=x)["b"], shared(data=x)["b"])
+        with torch.no_grad():
+            other.layer_params["a"][0][0, 5] = 9
+        assert float(other.layer_params["b"][0][1, 1].detach()) == 9
+    assert len(list(loaded.parameters())) == len(list(copied.parameters())) == 3
+
+
+def test_a_view_is_lent_without_its_owner() -> None:
+    """A net that has only the sharer borrows its blob, and sees every change."""
+    shared = permissive()
+    alone = net(product("b", bottom="data", num_output=6).replace("num_output: 6", "num_output: 6 axis: 1"),
+                shapes={"data": (2, 4)}, share=shared)  # fmt: skip
+    with torch.no_grad():
+        shared.layer_params["a"][0].fill_(0.25)
+        shared.layer_params["b"][1].zero_()
+    torch.testing.assert_close(alone(data=torch.ones(2, 4))["b"], torch.ones(2, 6))
 
 
 def test_a_borrowing_net_sees_every_change() -> None:

@@ -81,11 +81,12 @@ def test_a_given_shape_for_what_is_no_input() -> None:
 
 def test_a_layer_that_torch_refuses() -> None:
     """What torch says of shapes that a layer did not check becomes a SpecError at the layer."""
-    text = DATA + layer("ip", "InnerProduct", "data", "ip", "inner_product_param { num_output: 4 }")
-    with pytest.raises(
-        SpecError, match=r'layer "ip": InnerProduct cannot take bottoms of shape \(1, 9223372036854775807\)'
-    ):
-        compiled(text, data=(1, 2**63 - 1))
+    text = DATA + layer("up", "Upsample", "data", "up", "upsample_param { scale: 4294967295 }")
+    reason = (
+        r'layer "up": Upsample cannot take bottoms of shape \(2, 2, 8, 8\): a top would be more than any memory holds'
+    )
+    with pytest.raises(SpecError, match=reason):
+        compiled(text, data=(2, 2, 8, 8))
 
 
 SCORES = layer("ip", "InnerProduct", "data", "ip", "inner_product_param { num_output: 4 }")

@@ -41,6 +41,22 @@ RULES = [
     ('exclude { phase: TRAIN } exclude { stage: "a" }', "TEST", 0, ("a",), False),
     ('exclude { phase: TRAIN stage: "a" }', "TRAIN", 0, (), True),
     ("exclude { }", "TEST", 0, (), False),
+    ("include { min_level: 1 max_level: 2 }", "TEST", 0, (), False),
+    ("include { min_level: 1 max_level: 2 }", "TEST", 1, (), True),
+    ("include { min_level: 1 max_level: 2 }", "TEST", 2, (), True),
+    ("include { min_level: 1 max_level: 2 }", "TEST", 3, (), False),
+    ("include { min_level: 2 max_level: 1 }", "TEST", 1, (), False),
+    ("include { min_level: 1 } include { max_level: -1 }", "TEST", -1, (), True),
+    ("exclude { min_level: 1 max_level: 2 }", "TEST", 1, (), False),
+    ("exclude { min_level: 1 max_level: 2 }", "TEST", 3, (), True),
+    ('exclude { stage: "a" }', "TEST", 0, ("a",), False),
+    ('exclude { stage: "a" stage: "b" }', "TEST", 0, ("a",), True),
+    ('exclude { not_stage: "deploy" }', "TEST", 0, (), False),
+    ('exclude { phase: TEST not_stage: "a" min_level: 1 }', "TEST", 0, (), True),
+    ('exclude { phase: TEST not_stage: "a" min_level: 1 }', "TEST", 1, (), False),
+    ('include { phase: TEST } include { stage: "a" }', "TRAIN", 0, ("a",), True),
+    ('include { phase: TEST min_level: 1 stage: "a" not_stage: "b" }', "TEST", 1, ("a", "c"), True),
+    ('include { phase: TEST min_level: 1 stage: "a" not_stage: "b" }', "TEST", 1, ("a", "b"), False),
     ('exclude { not_stage: "deploy" }', "TEST", 0, ("deploy",), True),
 ]
 
@@ -90,7 +106,6 @@ def layer(name: str, bottoms: str, tops: str) -> str:
         (DATA + layer("a", "data", "data"), ["data"]),
         (DATA + layer("a", "data", "data") + layer("b", "data", "y"), ["y"]),
         (DATA + layer("a", "data", "a") + layer("b", "a", "a") + layer("c", "a", "a"), ["a"]),
-        (DATA + layer("a", "data data", "data"), ["data"]),
         (DATA + layer("label", "", "label") + layer("a", "data", ""), ["label"]),
     ],
 )
@@ -133,6 +148,20 @@ WRONG = [
         "",
     ),
     (
+        DATA + layer("a", "data data", "data"),
+        '"data" cannot be changed in place: this layer reads it twice',
+        2,
+        'top: "data"',
+        "",
+    ),
+    (
+        DATA + layer("b", "", "b") + layer("a", "b data", "data"),
+        'the top "data" is already made by layer "data" (line 1)',
+        3,
+        'top: "data"',
+        "",
+    ),
+    (
         "layer {\n  include { }\n  exclude { }\n}",
         "a layer has include rules or exclude rules, not both",
         3,
@@ -152,6 +181,20 @@ def test_blobs_that_do_not_fit(text: str, reason: str, line: int, at: str, hint:
     assert error.source_line[error.column - 1 :].startswith(at)
 
 
+def test_each_top_may_be_its_bottom() -> None:
+    """In place is by position: the second top may be the second bottom."""
+    graph(DATA + layer("b", "", "b") + layer("a", "data b", "y b"))
+
+
 def test_a_reader_after_the_change_is_no_second_reader() -> None:
     """In place, then read twice: both readers see the changed blob."""
     graph(DATA + layer("a", "data", "data") + layer("b", "data", "b") + layer("c", "data", "c"))
+
+
+def test_a_loss_without_a_top_makes_one() -> None:
+    """As in Caffe, a loss needs no name for its top: it gets the layer's, or one of its own where a blob has that."""
+    bottoms = 'bottom: "data" bottom: "data"'
+    text = DATA + f'layer {{ name: "loss" type: "EuclideanLoss" {bottoms} }}\n'
+    assert graph(text).outputs == ["loss"]
+    taken = DATA + f'layer {{ name: "data" type: "EuclideanLoss" {bottoms} }}\n'
+    assert graph(taken).outputs == ["data_loss"]

@@ -23,17 +23,19 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--stage", action="append", default=[], dest="stages", help="a stage for the rules of the net")
     parser.add_argument("--level", type=int, default=0, help="the level for the rules of the net")
+    parser.add_argument("--define", action="append", default=[], metavar="NAME=VALUE", help="the value of ${NAME}")
+    parser.add_argument("--allow-python", action="store_true", help="let the Python layers of the net run their code")
     args = parser.parse_args()
 
     from netspec import readable_errors
     from netspec.summary import summarize, table
+    from netspec.templates import definitions
 
     phases = ["TRAIN", "TEST"] if args.phase == "both" else [args.phase]
     with readable_errors():
-        tables = [
-            table(summarize(args.net, phase, stages=args.stages, level=args.level, shapes=dict(args.shapes)))
-            for phase in phases
-        ]
+        options = {"stages": args.stages, "level": args.level, "allow_python": args.allow_python}
+        options |= {"shapes": dict(args.shapes), "define": definitions(args.define)}
+        tables = [table(summarize(args.net, phase, **options)) for phase in phases]
     print("\n\n".join(tables))
 
 

@@ -15,7 +15,7 @@ from netspec.schema.netspec_pb2 import FillerParameter, LayerParameter
 
 @layer("ReLU")
 class ReLU(Layer):
-    """y = max(x, 0) + negative_slope min(x, 0)."""
+    """y = max(x, 0) + negative_slope min(x, 0). PyTorch: ReLU, or LeakyReLU where there is a negative_slope."""
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -39,7 +39,7 @@ class ReLU6(Layer):
 class PReLU(Layer):
     """y = max(x, 0) + a min(x, 0) with a learned slope a (He et al. 2015), 0.25 without a filler.
 
-    Slope blob (C,), or a scalar with `channel_shared`.
+    Slope blob (C,), or a scalar with `channel_shared`. PyTorch: PReLU, whose shared slope has shape (1,).
     """
 
     slope: Tensor
@@ -57,7 +57,7 @@ class PReLU(Layer):
 
 @layer("ELU")
 class ELU(Layer):
-    """y = x above 0, else alpha (exp(x) - 1) (Clevert et al. 2016)."""
+    """y = x above 0, else alpha (exp(x) - 1) (Clevert et al. 2016). PyTorch: the same as its ELU."""
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -69,7 +69,7 @@ class ELU(Layer):
 
 @layer("Sigmoid")
 class Sigmoid(Layer):
-    """y = 1 / (1 + exp(-x))."""
+    """y = 1 / (1 + exp(-x)). PyTorch: the same as its Sigmoid."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.sigmoid(x)
@@ -77,7 +77,7 @@ class Sigmoid(Layer):
 
 @layer("TanH")
 class TanH(Layer):
-    """y = tanh(x)."""
+    """y = tanh(x). PyTorch: the same as its Tanh."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(x)
@@ -108,7 +108,7 @@ class Dropout(Layer):
 
 @layer("Softmax")
 class Softmax(Layer):
-    """y = exp(x) / sum exp(x) along `axis`."""
+    """y = exp(x) / sum exp(x) along `axis`. PyTorch: the same as its Softmax with dim = axis."""
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)

@@ -49,6 +49,8 @@ class BN(Layer):
             return
         if not 0 <= bn.momentum <= 1:
             raise LayerError(f"momentum must be from 0 to 1, not {bn.momentum:g}", "bn_param", "momentum")
+        if bn.eps < 0:
+            raise LayerError(f"eps must not be negative, but is {bn.eps:g}", "bn_param", "eps")
         self.frozen, self.eps, self.momentum = bn.frozen, bn.eps, bn.momentum
         self.add_blob("slope", (1, channels), bn.slope_filler, learnable=not self.frozen)
         self.add_blob("bias", (1, channels), bn.bias_filler, learnable=not self.frozen)

@@ -70,12 +70,15 @@ class Overlay(Layer):
         return shape
 
     def _over(self, blob: Tensor) -> Tensor:
-        return blob.reshape(*blob.shape, *(1,) * self.following)
+        return blob.reshape((*blob.shape, *(1,) * self.following))
 
 
 @layer("Axpy", bottoms=3)
 class Axpy(Layer):
-    """y = a x + b, of SENet's fork: the first bottom a, (N, C) or (N, C, 1, 1), is one factor a channel."""
+    """y = a x + b, of SENet's fork: the first bottom a, (N, C) or (N, C, 1, 1), is one factor a channel.
+
+    PyTorch: torch.addcmul, with a broadcast.
+    """
 
     needs_top = False
 
@@ -97,6 +100,7 @@ class Scale(Overlay):
     """y = x s, or x s + b with `bias_term`: s and b are blobs of shape x.shape[axis : axis + num_axes].
 
     With two bottoms s is the second one, and only b is a blob. Without a filler s is 1 and b is 0.
+    Unlike in PyTorch, shapes are matched from `axis` on, not from the last axis back.
     """
 
     needs_top = False
@@ -122,7 +126,10 @@ class Scale(Overlay):
 
 @layer("Bias", bottoms=(1, 2))
 class Bias(Overlay):
-    """y = x + b: b is a blob of shape x.shape[axis : axis + num_axes] (0 without a filler), or the second bottom."""
+    """y = x + b: b is a blob of shape x.shape[axis : axis + num_axes] (0 without a filler), or the second bottom.
+
+    Unlike in PyTorch, shapes are matched from `axis` on, not from the last axis back.
+    """
 
     bias: Tensor
 

@@ -75,6 +75,8 @@ class BatchNorm(Layer):
         given = [norm.HasField(field) for field in ("scale_filler", "bias_filler")]
         affine = norm.scale_bias or norm.use_weight_bias or any(given)
         self.use_global_stats: bool | None = norm.use_global_stats if norm.HasField("use_global_stats") else None
+        if norm.eps < 0:
+            raise LayerError(f"eps must not be negative, but is {norm.eps:g}", "batch_norm_param", "eps")
         self.fraction, self.eps = norm.moving_average_fraction, norm.eps
         # Files of three `param` blocks are common and always meant 0.
         if not affine and len(param.param) != 3 and any(spec.lr_mult for spec in param.param):
@@ -115,6 +117,13 @@ class BatchNorm(Layer):
         for blob, new in ((self.mean, mean), (self.variance, variance)):
             blob.mul_(self.fraction).add_(new)
         self.factor.mul_(self.fraction).add_(1)
+
+    @torch.no_grad()
+    def loaded(self) -> str:
+        if self.factor != 0 or not (self.mean.any() or self.variance.any()):
+            return ""
+        self.factor.fill_(1)
+        return "statistics with the weight 0, as NVIDIA's fork writes them: the weight was set to 1"
 
 
 @layer("Normalize")

@@ -17,7 +17,7 @@ from netspec.schema.netspec_pb2 import LayerParameter
 
 @layer("Concat", bottoms=(1, None))
 class Concat(Layer):
-    """The bottoms one after the other along `axis` (once called `concat_dim`)."""
+    """The bottoms one after the other along `axis` (once called `concat_dim`). PyTorch: torch.cat."""
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -37,7 +37,11 @@ class Concat(Layer):
 
 @layer("Slice", tops=(1, None))
 class Slice(Layer):
-    """The bottom cut along `axis` (once called `slice_dim`) before each `slice_point`, or into equal parts."""
+    """The bottom cut along `axis` (once called `slice_dim`) before each `slice_point`, or into equal parts.
+
+    Unlike in PyTorch's torch.split the points are places, not sizes (as in torch.tensor_split), and parts that would
+    not be equal are refused.
+    """
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -62,7 +66,9 @@ class Slice(Layer):
 
 @layer("Split", tops=(1, None))
 class Split(Layer):
-    """Every top is the bottom."""
+    """Every top is the bottom. Caffe puts it in where a blob is read twice; neither PyTorch nor a text needs it."""
+
+    allows_in_place = False
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -74,7 +80,9 @@ class Split(Layer):
 
 @layer("Flatten")
 class Flatten(Layer):
-    """Axes `axis` to `end_axis`, both included, as one."""
+    """Axes `axis` to `end_axis`, both included, as one. PyTorch: the same as torch.flatten."""
+
+    allows_in_place = False
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -93,7 +101,10 @@ class Reshape(Layer):
     """`num_axes` axes from `axis` on, in new sizes: 0 keeps the size at the same place, one -1 takes what remains.
 
     `num_axes` -1 means all that follow; 0 inserts axes. A negative `axis` counts from behind the last: -1 is the end.
+    Unlike in PyTorch's reshape, 0 is no size, and axes before `axis` stay.
     """
+
+    allows_in_place = False
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -132,7 +143,7 @@ class Reshape(Layer):
 
 @layer("Silence", bottoms=(1, None), tops=0)
 class Silence(Layer):
-    """Takes blobs that nobody reads, so that they are not outputs of the net."""
+    """Takes blobs that nobody reads, so that they are not outputs of the net. PyTorch has no such layer."""
 
     def forward(self, *bottoms: Tensor) -> tuple[()]:
         return ()
@@ -175,4 +186,6 @@ class ShuffleChannel(Layer):
             raise LayerError(reason, "shuffle_channel_param", "group")
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() == 2:  # PyTorch wants something behind the channels
+            return F.channel_shuffle(x.unsqueeze(2), self.group).squeeze(2)
         return F.channel_shuffle(x, self.group)

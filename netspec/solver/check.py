@@ -22,7 +22,7 @@ def check_solver(document: Document[SolverParameter]) -> None:
     if solver.type not in UPDATES:
         raise document.error(f'there is no solver type "{solver.type}"', "type", wrong=solver.type, known=UPDATES)
     if solver.HasField("solver_type"):
-        raise document.error('"solver_type" is the older form; write type and the name as a string', "solver_type")
+        raise document.error('"solver_type" is the older form of "type"; set that one', "solver_type")
     if solver.snapshot_format != SolverParameter.BINARYPROTO:
         raise document.error("snapshot_format is BINARYPROTO; HDF5 is not written", "snapshot_format")
     if solver.regularization_type not in ("L1", "L2"):

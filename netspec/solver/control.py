@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,7 +13,8 @@ from netspec.errors import SpecError
 from netspec.log import logger
 from netspec.schema.netspec_pb2 import Move, SolverParameter
 from netspec.solver.check import check_solver
-from netspec.spec import Document, read
+from netspec.spec import Document
+from netspec.upgrade import solver_document
 
 EDITABLE = ("base_lr", "max_iter", "display", "snapshot", "test_interval")
 """The fields of a solver file that may be edited during a run."""
@@ -61,11 +62,15 @@ class Signals:
 class LiveEdits:
     """The solver file as a control: an edit of an editable field during the run moves the run's own value.
 
-    `param` is the run's solver, which is changed; `moves` is every change made by hand, for the snapshots.
+    `param` is the run's solver, which is changed; `define` holds the values of the file's variables; `moves` is every
+    change made by hand, for the snapshots.
     """
 
-    def __init__(self, document: Document[SolverParameter], param: SolverParameter) -> None:
+    def __init__(
+        self, document: Document[SolverParameter], param: SolverParameter, define: Mapping[str, str] | None = None
+    ) -> None:
         self.param = param
+        self._define = define
         self.moves: list[Move] = []
         self.started_as = SolverParameter()
         self.started_as.CopyFrom(param)
@@ -88,7 +93,7 @@ class LiveEdits:
             return
         self._stamp = stamp
         try:
-            document = read(self._path, SolverParameter)
+            document = solver_document(self._path, self._define)
             check_solver(document)
         except SpecError as error:
             logger.error("the solver file was edited, and is ignored until it is right:\n%s", error)

@@ -10,16 +10,22 @@ import torch
 from netspec.net import Net
 from netspec.overrides import Overrides
 from netspec.schema.netspec_pb2 import TEST, TRAIN, NetParameter, NetState, Phase, SolverParameter
-from netspec.spec import Document, read
+from netspec.spec import Document
 
 
 def build_train_net(
-    document: Document[SolverParameter], solver: SolverParameter, overrides: Overrides, device: torch.device, seed: int
+    document: Document[SolverParameter],
+    solver: SolverParameter,
+    overrides: Overrides,
+    device: torch.device,
+    seed: int,
+    allow_python: bool = False,
 ) -> Net:
     """The train net, from whichever of the four fields the solver gives."""
     field = next(name for name in ("net", "net_param", "train_net", "train_net_param") if solver.HasField(name))
-    source = overrides.applied_to_net(_net_document(document, solver, field), TRAIN)
-    return Net(source, state=_state(source, TRAIN, solver.train_state), device=device, seed=seed)
+    source = overrides.applied_to_net(_net_source(document, solver, field), TRAIN)
+    state = _state(source, TRAIN, solver.train_state)
+    return Net(source, state=state, device=device, seed=seed, allow_python=allow_python)
 
 
 def build_test_nets(
@@ -30,30 +36,35 @@ def build_test_nets(
     if not solver.test_interval:
         return []
     nets = []
-    for index, source in enumerate(_test_documents(document, solver)):
-        source = overrides.applied_to_net(source, TEST)
+    for index, net in enumerate(_test_sources(document, solver)):
+        source = overrides.applied_to_net(net, TEST)
         own_state = solver.test_state[index] if solver.test_state else NetState()
         state = _state(source, TEST, own_state)
-        nets.append(Net(source, state=state, device=train_net.device, seed=seed, share=train_net))
+        allow_python, device = train_net.allow_python, train_net.device
+        nets.append(Net(source, state=state, device=device, seed=seed, share=train_net, allow_python=allow_python))
+        nets[-1].debug_info = solver.debug_info  # whatever the net's own text says, as in Caffe
     return nets
 
 
-def _test_documents(document: Document[SolverParameter], solver: SolverParameter) -> Iterator[Document[NetParameter]]:
+def _test_sources(
+    document: Document[SolverParameter], solver: SolverParameter
+) -> Iterator[Path | Document[NetParameter]]:
     count = 0
     for field in ("test_net_param", "test_net"):
         for index in range(len(getattr(solver, field))):
             count += 1
-            yield _net_document(document, solver, field, index)
+            yield _net_source(document, solver, field, index)
     field = "net_param" if solver.HasField("net_param") else "net"
     if solver.HasField(field):
         for _ in range(max(len(solver.test_iter), 1 if count == 0 else 0) - count):
-            yield _net_document(document, solver, field)
+            yield _net_source(document, solver, field)
 
 
-def _net_document(
+def _net_source(
     document: Document[SolverParameter], solver: SolverParameter, field: str, index: int | None = None
-) -> Document[NetParameter]:
-    """The net that a field of the solver names or holds; SpecError at that field where there is no such file."""
+) -> Path | Document[NetParameter]:
+    """The net file that a field of the solver names, or the net that it holds; SpecError at that field where there is
+    no such file."""
     value = getattr(solver, field) if index is None else getattr(solver, field)[index]
     where = (field, index or 0)
     if isinstance(value, NetParameter):
@@ -63,7 +74,7 @@ def _net_document(
         folders = [place.parent for place in document.places(value) if place.parent.is_dir()]
         known = [str(Path(value).with_name(other.name)) for folder in folders[:2] for other in folder.iterdir()]
         raise document.error(f'there is no net file "{value}"', *where, wrong=value, known=known)
-    return read(path, NetParameter)
+    return path
 
 
 def _state(source: Document[NetParameter], phase: Phase, own: NetState) -> NetState:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from netspec.solver.nets import build_test_nets, build_train_net
 from netspec.solver.rates import learning_rate, stage
 from netspec.solver.start import check_train_net, load_weights, look_at_place, warn_of_fields_without_effect
 from netspec.solver.updates import UPDATES, Update
-from netspec.spec import Document, document_of, parse_solver, to_text
+from netspec.spec import Document, to_text
+from netspec.upgrade import parse_solver, solver_document
 
 
 class Solver:
@@ -33,7 +35,9 @@ class Solver:
     `solver` is a path, a message or a `Document`. `device` overrides solver_mode. `settings` are ``KEY=VALUE`` texts
     that override fields of the solver (``max_iter=100``) or of layers (``data@TRAIN.data_param.batch_size=50``);
     keywords do the same for fields of the solver. `fresh` is false for a run that is to be resumed: it does not load
-    the `weights` that the solver names. Raises SpecError, DataError, SnapshotError.
+    the `weights` that the solver names. `define` gives the variables of the solver's and the nets' texts
+    (``${NUM_LABELS}``) their values. Only with `allow_python` may the Python layers of the nets run. Raises SpecError,
+    DataError, SnapshotError.
     """
 
     def __init__(
@@ -43,12 +47,14 @@ class Solver:
         device: str | torch.device | None = None,
         settings: Iterable[str] = (),
         fresh: bool = True,
+        define: Mapping[str, str] | None = None,
+        allow_python: bool = False,
         **fields: Any,
     ) -> None:
-        self.document = document_of(solver, SolverParameter)
-        overrides = Overrides([*settings, *(f"{name}={value}" for name, value in fields.items())])
+        self.document = solver_document(solver, define)
+        overrides = Overrides([*settings, *(f"{name}={value}" for name, value in fields.items())], define)
         self.param = overrides.applied_to_solver(self.document.message)
-        check_solver(Document(self.param, self.document.text, self.document.path))
+        check_solver(replace(self.document, message=self.param))
         warn_of_fields_without_effect(self.document, self.param)
         self.device = choose_device(self.param, device)
         self.seed = self.param.random_seed if self.param.random_seed >= 0 else torch.seed() % 2**31
@@ -57,7 +63,7 @@ class Solver:
         self._begun = self._saved = -1
         self.last_snapshot: Path | None = None
         self._overrides = overrides
-        self.net: Net = build_train_net(self.document, self.param, overrides, self.device, self.seed)
+        self.net: Net = build_train_net(self.document, self.param, overrides, self.device, self.seed, allow_python)
         check_train_net(self.net)
         self.net.check_labels()
         self.test_nets: list[Net] = self._open_test_nets()
@@ -65,7 +71,7 @@ class Solver:
             load_weights(self.net, self.document, self.param.weights)
         self.update: Update = UPDATES[self.param.type](self.net.params)
         self.signals = Signals()
-        self._edits = LiveEdits(self.document, self.param)
+        self._edits = LiveEdits(self.document, self.param, define)
         self._display = Display(self.param.average_loss, self._images_per_iteration())
 
     # --- the loop -----------------------------------------------------------------------------------------------
@@ -148,6 +154,7 @@ class Solver:
             self.test()
             if self.signals.stop:
                 return
+        self.net.debug_info = self.param.debug_info and self._is_due(self.param.display)
         out = self._forward_backward()
         rate = learning_rate(self.param, self.iter)
         if self._is_due(self.param.display):

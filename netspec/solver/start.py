@@ -12,30 +12,26 @@ from netspec.net import Net
 from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver import snapshot as snapshots
 from netspec.spec import Document
+from netspec.weights import file_names
 
 
 def warn_of_fields_without_effect(document: Document[SolverParameter], solver: SolverParameter) -> None:
     """Name the fields of Caffe's that this solver reads and does nothing with."""
-    for name in ("debug_info", "snapshot_diff"):
-        if getattr(solver, name):
-            logger.warning("%s: %s is not done and has no effect", document.path, name)
+    if solver.snapshot_diff:
+        logger.warning("%s: snapshot_diff is not done and has no effect", document.path)
 
 
 def check_train_net(net: Net) -> None:
-    """SpecError where a net cannot be trained: nothing counts as a loss, or nothing learns. Fields of Caffe's that
-    have no effect here are named."""
-    for name in ("debug_info", "force_backward"):
-        if getattr(net.graph.document.message, name):
-            logger.warning("%s: %s is not done and has no effect", net.graph.document.path, name)
+    """SpecError where a net cannot be trained: nothing counts as a loss, or nothing learns."""
     if not net.loss_weights:
         raise net.graph.document.error("nothing to learn from: the train net has no loss")
-    if not any(param.tensor.requires_grad for param in net.params):
+    if not any(param.lr_mult for param in net.params):
         raise net.graph.document.error("nothing to learn: no layer of the train net has a blob with an lr_mult but 0")
 
 
 def load_weights(net: Net, document: Document[SolverParameter], names: Iterable[str]) -> None:
     """Start from weights files (one name may hold several, with commas), and log what of them was used."""
-    for name in (name.strip() for text in names for name in text.split(",")):
+    for name in (name for text in names for name in file_names(text)):
         report = net.load(document.find(name))
         logger.info("Finetuning from %s: copied %s", name, ", ".join(report.copied))
         if report.absent:
