@@ -1,0 +1,186 @@
+"""Builds a net in one phase as far as that can be done: past every layer that is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from netspec import forks
+from netspec.blobs import allocate
+from netspec.compiler import Compiled, compile_graph, field_holding, layer_error
+from netspec.errors import DataError, SpecError, nearest
+from netspec.fillers import FillerError
+from netspec.graph import Node, build, net_state
+from netspec.layers import LAYER_TYPES
+from netspec.layers.sources import SOURCE_TYPES
+from netspec.positions import FieldPath
+from netspec.schema.netspec_pb2 import NetParameter
+from netspec.spec import Document
+from netspec.summary import Summary, summarize
+
+KNOWN_TYPES = [*LAYER_TYPES, *SOURCE_TYPES, "Input"]
+
+
+@dataclass(frozen=True)
+class State:
+    """What chooses the layers of a phase, and the shapes that are given to its inputs."""
+
+    phase: str
+    stages: tuple[str, ...] = ()
+    level: int = 0
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass
+class Built:
+    """A net in one phase: the layers that take part, what was refused of them, and what could be built.
+
+    `summary` and `compiled` are those of the layers that could be built, None where none could. `unchecked` names
+    the layers that read what a refused layer makes.
+    """
+
+    state: State
+    nodes: list[Node]
+    errors: list[SpecError] = field(default_factory=list)
+    summary: Summary | None = None
+    compiled: Compiled | None = None
+    unchecked: list[str] = field(default_factory=list)
+
+
+def unknown_types(document: Document[NetParameter]) -> dict[int, SpecError]:
+    """An error for every layer of a type that is not there, by its index."""
+    errors = {}
+    for index, layer in enumerate(document.message.layer):
+        if layer.type not in KNOWN_TYPES:
+            fork = forks.TYPES.get(layer.type, "")
+            reason = f'there is no layer type "{layer.type[:60]}"' if layer.type else "the layer has no type"
+            error = document.error(reason + forks.origin(fork), "layer", index, "type")
+            error.hint = "" if fork else nearest(layer.type, KNOWN_TYPES)
+            errors[index] = error
+    return errors
+
+
+def participants(document: Document[NetParameter], state: State) -> tuple[list[Node], dict[int, SpecError]]:
+    """The layers that take part in a state, whether they fit together or not; by index, those whose rules are
+    refused."""
+    nodes, errors = [], {}
+    for index, layer in enumerate(document.message.layer):
+        bare = NetParameter(layer=[layer])
+        bare.layer[0].ClearField("bottom")
+        bare.layer[0].ClearField("top")
+        alone = Document(bare, document.text, document.path, document.prefix, _moved(document, [index]))
+        try:
+            found = build(alone, net_state(state.phase, state.level, state.stages)).nodes
+        except SpecError as error:
+            errors[index] = error
+            continue
+        for node in found:
+            node.param.bottom.extend(layer.bottom)
+            node.param.top.extend(layer.top)
+            nodes.append(Node(node.param, ("layer", index)))
+    return nodes, errors
+
+
+def build_phase(
+    document: Document[NetParameter], state: State, nodes: list[Node], left_out: Iterable[int], silent: Iterable[int]
+) -> Built:
+    """Build the layers that take part, without those at the indices `left_out` and all that read what these make; each
+    time that one is refused, again without it. Of those at the indices `silent` no error is told."""
+    built, refused, silent = Built(state, nodes), set(left_out), set(silent)
+    while kept := _without(nodes, refused):
+        part = _part(document, {_index(node) for node in nodes if node not in kept} | refused)
+        try:
+            _compile(built, part)
+            break
+        except DataError as error:
+            built.errors.append(SpecError(str(error), document.path))
+            break
+        except SpecError as error:
+            guilty = _guilty(document, kept, error)
+            if guilty not in silent:
+                built.errors.append(error)
+            refused.add(guilty)
+    built.unchecked = [node.name for node in nodes if node not in kept and _index(node) not in refused]
+    return built
+
+
+def _compile(built: Built, part: Document[NetParameter]) -> None:
+    """Build what is left of a net, and check what only a run with memory for its blobs would."""
+    state = built.state
+    graph = build(part, net_state(state.phase, state.level, state.stages))
+    inputs = [top for node in graph.nodes if not node.bottoms for top in node.tops]
+    given = {name: shape for name, shape in state.shapes.items() if name in inputs}
+    summary = summarize(part, state.phase, stages=state.stages, level=state.level, shapes=given)
+    known = {
+        top: shape
+        for node, row in zip(graph.nodes, summary.rows, strict=True)
+        if node.param.type in ("Input", *SOURCE_TYPES)
+        for top, shape in zip(node.tops, row.tops, strict=True)
+    }
+    compiled = compile_graph(graph, known, torch.device("cpu"), seed=0)
+    built.errors += _filler_errors(compiled)
+    # Blobs that are lent need no memory, but must have their names and multipliers right.
+    lent = {layer.node.name: layer.module.blobs() for layer in compiled.layers}
+    allocate(compiled, torch.device("meta"), lent)
+    built.compiled, built.summary = compiled, summary
+
+
+def _filler_errors(compiled: Compiled) -> Iterator[SpecError]:
+    """What is wrong with the fillers. Filling meta tensors takes no memory and no time."""
+    for layer in compiled.layers:
+        for name, blob in zip(layer.module.blob_names, layer.module.blobs(), strict=True):
+            filler = layer.module.blob_fillers[name]
+            try:
+                layer.module.fill_blob(name, torch.empty(blob.shape, device="meta"))
+            except FillerError as error:
+                field = field_holding(layer.node.param, filler)
+                yield layer_error(compiled.graph, layer.node, str(error), *field, *(error.field if field else ()))
+            except (RuntimeError, NotImplementedError):  # a filler that reads numbers, which meta tensors lack
+                continue
+
+
+def _without(nodes: list[Node], refused: set[int]) -> list[Node]:
+    """The layers that read nothing of what the refused ones make, at whatever distance."""
+    lost: set[str] = set()
+    kept = []
+    for node in nodes:
+        if _index(node) in refused or lost & set(node.bottoms):
+            lost |= set(node.tops)
+        else:
+            kept.append(node)
+            lost -= set(node.tops)
+    return kept
+
+
+def _part(document: Document[NetParameter], left_out: set[int]) -> Document[NetParameter]:
+    """The document of a net without some layers; errors show the others where they stand in the text."""
+    indices = [index for index in range(len(document.message.layer)) if index not in left_out]
+    net = NetParameter()
+    net.CopyFrom(document.message)
+    del net.layer[:]
+    net.layer.extend(document.message.layer[index] for index in indices)
+    return Document(net, document.text, document.path, document.prefix, _moved(document, indices))
+
+
+def _moved(document: Document[NetParameter], indices: list[int]) -> dict[FieldPath, FieldPath]:
+    """The origins of some layers that now stand one after the other."""
+    new = {old: index for index, old in enumerate(indices)}
+    origins: dict[FieldPath, FieldPath] = {("layer", index): ("layer", old) for old, index in new.items()}
+    for path, origin in document.origins.items():
+        if path[:1] == ("layer",) and path[1] in new:
+            place: FieldPath = ("layer", new[int(path[1])])
+            origins[place + path[2:]] = origin
+    return origins
+
+
+def _guilty(document: Document[NetParameter], kept: list[Node], error: SpecError) -> int:
+    """The index of the layer that an error is about: the last one that begins before it."""
+    places = {document.position(*node.where): _index(node) for node in kept}
+    before = [place for place in places if place <= (error.line, error.column)]
+    return places[max(before)] if before else _index(kept[0])
+
+
+def _index(node: Node) -> int:
+    return int(node.where[1])

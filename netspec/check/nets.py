@@ -1,0 +1,159 @@
+"""Checks a net: in every phase that it is meant for, past its mistakes."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from netspec.check.build import Built, State, build_phase, participants, unknown_types
+from netspec.check.findings import ERROR, NOTE, Report
+from netspec.check.net_traps import NetView, net_traps
+from netspec.check.origin import OURS, foreign
+from netspec.check.texts import has_variables, read_all
+from netspec.errors import SpecError
+from netspec.graph import PHASES, Node
+from netspec.layers import LAYER_TYPES
+from netspec.loading import some
+from netspec.schema.netspec_pb2 import NetParameter, SolverParameter
+from netspec.spec import Document
+from netspec.upgrade import net_document, older_net_forms
+
+_ABSENT = "is not there"
+"""What every message says about a file that is missing."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user gives beside the files: as `Net` takes it, and whether there are weights to start from."""
+
+    stages: tuple[str, ...] = ()
+    level: int = 0
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    define: Mapping[str, str] = field(default_factory=dict)
+    has_weights: bool = False
+
+
+def check_net(path: Path, options: Options, states: Iterable[State] | None = None) -> tuple[Report, list[Built]]:
+    """The report on a net file, and the net as far as it could be built in each of the states; without these, in the
+    phases that the text is meant for."""
+    report = Report(str(path), "net")
+    document, errors = read_all(path, NetParameter, options.define)
+    report.add(ERROR, *errors)
+    if document is None:
+        return report, []
+    report.dialect += forms(path, older_net_forms(document.message))
+    return report, inspect_net(report, document, options, states, errors)
+
+
+def forms(path: Path, older: list[str]) -> list[str]:
+    """The dialect of a text: its older forms, or that of today, and whether it has variables."""
+    return (older or ["today's form"]) + (["template variables"] if has_variables(path) else [])
+
+
+def inspect_net(
+    report: Report,
+    document: Document[NetParameter],
+    options: Options,
+    states: Iterable[State] | None,
+    errors: Sequence[SpecError] = (),
+) -> list[Built]:
+    """Add to a report what is to be said of a net; `errors` are those in its text that are told already."""
+    tell_forks(report, document)
+    try:
+        today = net_document(document)
+    except SpecError as error:
+        report.add(ERROR, error)
+        return []
+    own = today.message.state
+    given = states or [State(phase, options.stages, options.level, options.shapes) for phase in PHASES]
+    chosen = [replace(s, stages=(*own.stage, *s.stages), level=s.level or own.level) for s in given]
+    if states is None:
+        chosen = _meant(today, chosen)
+    shapes_in_vain(report, today, options.shapes)
+    built = _build(report, today, chosen, errors)
+    if built:
+        phases = {each.state.phase: each.nodes for each in built}
+        report.findings += net_traps(NetView(today, phases, options.has_weights))
+    return built
+
+
+def _build(
+    report: Report, document: Document[NetParameter], states: list[State], errors: Sequence[SpecError]
+) -> list[Built]:
+    unknown = unknown_types(document)
+    in_text = _layers_at(document, errors)
+    told = {index for index in in_text if not document.message.layer[index].type}
+    report.add(ERROR, *(error for index, error in unknown.items() if index not in told))
+    code = {i for i, layer in enumerate(document.message.layer) if _runs_code(layer.type)}
+    for index in code:
+        reason = f'layer "{document.message.layer[index].name}": its Python code is not run in a check'
+        report.add(NOTE, document.error(reason, "layer", index))
+    found = []
+    for state in states:
+        nodes, refused = participants(document, state)
+        report.add(ERROR, *refused.values())
+        found.append(build_phase(document, state, nodes, {*unknown, *code, *refused}, in_text))
+        _tell(report, document, found[-1])
+    return found
+
+
+def _tell(report: Report, document: Document[NetParameter], built: Built) -> None:
+    """Put what building a phase gave into the report."""
+    for error in built.errors:
+        report.add(NOTE if _ABSENT in error.reason else ERROR, error)
+    if built.unchecked:
+        reason = f"not checked, since they depend on what was left out: {some(built.unchecked)}"
+        report.add(NOTE, SpecError(reason, document.path))
+    if built.summary is None:
+        return
+    for note in built.summary.notes:
+        node = next(node for node in built.nodes if note.startswith(f"{node.name}: "))
+        report.add(NOTE, document.error(f'layer "{node.name}"{note.removeprefix(node.name)}', *node.where))
+    if not built.unchecked and not built.errors:
+        costs = {"parameters": built.summary.parameters, "multiply_adds": built.summary.multiply_adds}
+        report.sizes[built.state.phase] = costs
+
+
+def _meant(document: Document[NetParameter], states: list[State]) -> list[State]:
+    """The states that a net is meant for: not a phase in which nothing feeds it, where the other one is fed."""
+    fed = [state for state in states if any(map(_feeds, participants(document, state)[0]))]
+    return fed or states
+
+
+def _feeds(node: Node) -> bool:
+    return not node.bottoms and bool(node.tops)
+
+
+def _runs_code(layer_type: str) -> bool:
+    return layer_type in LAYER_TYPES and LAYER_TYPES[layer_type].runs_code
+
+
+def _layers_at(document: Document[NetParameter], errors: Sequence[SpecError]) -> set[int]:
+    """The indices of the layers in whose text errors stand."""
+    places = [document.position("layer", index) for index in range(len(document.message.layer))]
+    starts = sorted(places)
+    before = [bisect_right(starts, (error.line, error.column)) for error in errors]
+    return {places.index(starts[count - 1]) for count in before if count}
+
+
+def shapes_in_vain(report: Report, document: Document[NetParameter], shapes: Mapping[str, Sequence[int]]) -> None:
+    """Tell of shapes that were given to what is no input."""
+    inputs = {top for layer in document.message.layer if not layer.bottom for top in layer.top}
+    for name in shapes:
+        if name not in inputs:
+            report.add(ERROR, SpecError(f'--shape {name}: "{name}" is no input of this net', document.path))
+
+
+def tell_forks(report: Report, document: Document[NetParameter] | Document[SolverParameter]) -> None:
+    """Name the forks whose fields and types a text uses, each with its first line, and what is netspec's own."""
+    told = set()
+    for fork, name, place in foreign(document.message):
+        if (fork, name) in told:
+            continue
+        told.add((fork, name))
+        if fork == OURS:
+            report.add(NOTE, document.error(f"{name} is netspec's own field: Caffe itself refuses it", *place))
+        else:
+            report.forks.append(f"{fork}: {name} (line {document.position(*place)[0]})")
