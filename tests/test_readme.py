@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     for name in ("zoo", "solvers", "tools", "netspec"):
         (folder / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "tests" / "upgrade" / "v1_lenet.old.prototxt", folder / "lenet_2014.prototxt")
     base = folder / "tiny-imagenet-200"
     annotations = []
     for label, wnid in enumerate(("n01443537", "n01629819")):
