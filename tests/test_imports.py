@@ -12,8 +12,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "netspec"
 
 ORDER = (
-    "errors", "log", "schema", "positions", "spec", "files", "weights", "graph", "fillers", "layers", "compiler",
-    "blobs", "wiring", "net", "summary", "data", "overrides", "evaluate", "solver", "__init__", "tools",
+    "errors", "log", "schema", "positions", "templates", "forks", "mistakes", "spec", "files", "upgrade",
+    "weights", "graph", "fillers", "keywords", "builder", "params", "layers", "deploy", "compiler", "costs",
+    "blobs", "loading", "wiring", "debug_info", "net", "summary", "data", "overrides", "evaluate", "solver",
+    "reference", "check", "__init__", "tools",
 )  # fmt: skip
 """Every part of the package: a module or a folder imports only from those that stand before it, and from its own
 folder. Weight files know arrays only, so they stand before the net."""

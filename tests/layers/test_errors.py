@@ -64,11 +64,6 @@ ERRORS = [
     ),
     (conv("num_output: 4 kernel_size: 1 group: 3"), "num_output 4 cannot be divided into 3 groups", (CONV, "group")),
     (conv("num_output: 4 kernel_size: 1 axis: 4"), "axis 4 does not exist: the bottom has 4 axes", (CONV, "axis")),
-    (
-        conv("num_output: 4 kernel_size: 1", (2, 3)),
-        "0 spatial axes follow axis 1; there must be 1 to 3",
-        (CONV, "axis"),
-    ),
     (text(conv("num_output: 4 kernel_size: 1")[0], X, X), "2 bottoms need as many tops, not 1", ("top",)),
     (
         text('top: "z" ' + conv("num_output: 4 kernel_size: 1")[0], X, (2, 3, 7, 6)),
