@@ -13,8 +13,8 @@ from netspec.check.build import Built
 from netspec.check.findings import Finding, Report
 from netspec.check.nets import Options, check_net
 from netspec.check.solvers import check_solver_file
-from netspec.check.texts import is_solver
 from netspec.check.weight_files import SUFFIXES, check_weights, compare
+from netspec.upgrade import is_solver
 
 __all__ = ["Finding", "Options", "Report", "check"]
 

@@ -13,7 +13,6 @@ from google.protobuf.message import Message
 
 from netspec.errors import SpecError
 from netspec.positions import FieldPath, Position, TextError, locate
-from netspec.schema.netspec_pb2 import NetParameter, SolverParameter
 from netspec.spec import Document, parse, read
 from netspec.templates import fill
 
@@ -26,17 +25,6 @@ _NO_FIELDS = re.compile(r"""^(?:a field's name|"\W".*) is expected|closing quote
 _PIECE = re.compile(
     r"""\#[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}<>\[\]:]|[^\s{}<>\[\]:,;\#"']+|.""", re.DOTALL
 )
-
-
-def is_solver(path: Path) -> bool:
-    """Whether more of a text's outermost fields are a solver's than a net's; where none is, whether the file's name
-    says so."""
-    try:
-        names = {where[0] for where in locate(path.read_text(encoding="utf-8", errors="replace")) if len(where) == 2}
-    except (OSError, TextError):
-        names = set()
-    solvers, nets = (len(names & set(kind.DESCRIPTOR.fields_by_name)) for kind in (SolverParameter, NetParameter))
-    return solvers > nets if solvers != nets else "solver" in path.name
 
 
 def has_variables(path: Path) -> bool:

@@ -21,21 +21,22 @@ _AXES = ("num", "channels", "height", "width")
 def upgraded_text(path: Path, define: Mapping[str, str] | None = None) -> tuple[bytes, list[str]]:
     """A net or solver file in today's form, without its comments, and the older forms that it had. SpecError where it
     is wrong."""
-    if _is_solver(path):
+    if is_solver(path):
         solver = document_of(path, SolverParameter, define)
         return to_text(solver_document(solver).message).encode(), older_solver_forms(solver.message)
     net = document_of(path, NetParameter, define)
     return to_text(net_document(net).message).encode(), older_net_forms(net.message)
 
 
-def _is_solver(path: Path) -> bool:
-    """Whether a text has a field that only solvers have. One that cannot be read is left to whoever reads it next."""
+def is_solver(path: Path) -> bool:
+    """Whether more of a text's outermost fields are a solver's than a net's; where none is, whether the file's name
+    says so."""
     try:
         names = {where[0] for where in locate(path.read_text(encoding="utf-8", errors="replace")) if len(where) == 2}
     except (OSError, TextError):
-        return path.suffix == ".solver"
-    solvers, nets = (kind.DESCRIPTOR.fields_by_name for kind in (SolverParameter, NetParameter))
-    return any(name in solvers and name not in nets for name in names)
+        names = set()
+    solvers, nets = (len(names & set(kind.DESCRIPTOR.fields_by_name)) for kind in (SolverParameter, NetParameter))
+    return solvers > nets if solvers != nets else "solver" in path.name
 
 
 def upgraded_weights(path: Path) -> tuple[bytes, list[str]]:
