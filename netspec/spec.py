@@ -70,7 +70,9 @@ class Document(Generic[M]):
         """The places where `find` looks, in order: not the root of the file system, where it is too easy to meet a
         stranger."""
         folders = list(Path(self.path).resolve().parents)[:-1] if Path(self.path).is_file() else []
-        return [Path(name), *(folder / name for folder in folders)]
+        here = Path.cwd()
+        short = (folder.relative_to(here) if folder.is_relative_to(here) else folder for folder in folders)
+        return [Path(name), *(folder / name for folder in short)]
 
     def part(self, message: N, *where: str | int) -> Document[N]:
         """The document of a message that stands inside this one at `where`."""
