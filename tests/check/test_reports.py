@@ -26,10 +26,10 @@ from netspec.schema.weights_pb2 import (
 )
 from netspec.weights import write_weights
 
-TESTS = Path(__file__).parent
-CASES = sorted(path for path in (TESTS / "check").iterdir() if path.suffix != ".txt")
+TESTS = Path(__file__).parents[1]
+CASES = sorted(path for path in (TESTS / "check").iterdir() if path.suffix in (".prototxt", ".solver"))
 ZOO = sorted([*(TESTS.parent / "zoo").glob("*.prototxt"), *(TESTS.parent / "solvers").glob("*.solver")])
-WRONG = sorted(path for path in (TESTS / "wrong").iterdir() if path.suffix != ".txt")
+WRONG = sorted(path for path in (TESTS / "wrong").iterdir() if path.suffix in (".prototxt", ".solver"))
 
 NET = """\
 layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
