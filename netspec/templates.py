@@ -27,7 +27,7 @@ def fill(text: str, define: Mapping[str, str], path: str) -> str:
             name = variable["braced"] or variable["bare"]
             if name not in define:
                 raise _undefined(variable, define, text, path)
-            pieces += [text[done : variable.start()], define[name]]
+            pieces += [text[done : variable.start()], str(define[name])]  # from Python a number is natural
             done = variable.end()
         pieces.append(text[done : piece.end()])
     return "".join(pieces)

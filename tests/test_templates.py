@@ -68,3 +68,8 @@ def test_texts_are_read_with_their_values(tmp_path: Path) -> None:
     path.write_text('name: "${NAME}"')
     assert read_net(path, define={"NAME": "x"}).name == parse_net("name: '$NAME'", {"NAME": "x"}).name == "x"
     assert parse_solver("max_iter: $N", DEFINE).max_iter == 7
+
+
+def test_a_value_may_be_a_number() -> None:
+    """From Python a variable's value need not be text."""
+    assert fill("dim: ${BATCH}", {"BATCH": 2}, "a.prototxt") == "dim: 2"  # type: ignore[dict-item]
