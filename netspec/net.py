@@ -169,7 +169,8 @@ class Net(nn.Module):
             classes = getattr(layer.module, "classes", None)
             for node, source in self.sources:
                 if classes is not None and layer.node.bottoms[1] in node.tops[1:]:
-                    source.check_labels(classes, _ignored_label(layer.node), layer.node.name)
+                    ignored = getattr(layer.module, "ignore_label", None)
+                    source.check_labels(classes, ignored, layer.node.name)
 
     def set_input_arrays(self, data: Any, labels: Any, layer: str | None = None) -> None:
         """Give a MemoryData layer its images (N, C, H, W), N a multiple of its batch_size, and N labels: arrays or
@@ -235,11 +236,3 @@ def open_device(name: str | torch.device) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # AssertionError: a PyTorch that was built without CUDA
         raise SpecError(f'the device "{name}" cannot be used: {first_line(error)}', "--device", str(name)) from None
-
-
-def _ignored_label(node: Node) -> int | None:
-    """The class number that a loss or accuracy leaves out, if its message names one."""
-    for param in (node.param.loss_param, node.param.accuracy_param):
-        if param.HasField("ignore_label"):
-            return int(param.ignore_label)
-    return None
