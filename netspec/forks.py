@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import Message
+
+_SEGNET, _PSPNET = "SegNet's fork", "PSPNet's and TSN's forks"
+
 _TYPES = {
     "SSD's fork": """AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize Permute PriorBox
-        SmoothL1Loss VideoData""",
-    "Fast and Faster R-CNN's forks": """Proposal ROIAlign ROIPooling RPNProposal SimplerNMS FrcnnAnchorTarget
-        FrcnnProposal FrcnnProposalTarget FrcnnRoiData""",
-    "R-FCN's fork": "BoxAnnotatorOHEM PSROIPooling DeformableConvolution DeformablePSROIPooling",
+        VideoData""",
+    "Fast and Faster R-CNN's forks": """Proposal ROIAlign ROIPooling RPNProposal SimplerNMS SmoothL1Loss
+        FrcnnAnchorTarget FrcnnProposal FrcnnProposalTarget FrcnnRoiData""",
+    "R-FCN's fork": """BoxAnnotatorOHEM DeformableConvolution DeformablePSROIPooling PSROIPooling SmoothL1LossOHEM
+        SoftmaxWithLossOHEM""",
+    "MS-CNN's and Cascade R-CNN's forks": """BBoxAccuracy BoxGroupOutput BoxOutput DecodeBBox DetectionData
+        DetectionGroupAccuracy DetectionGroupLoss FrcnnOutput ProposalTarget ScaleRoute""",
     "MNC's fork": "MaskPooling MaskResize ROIMaskPooling ROIWarping ROIWarpingTest",
-    "SegNet's fork": "DenseImageData Upsample",
-    "PSPNet's and TSN's forks": "BN BatchReduction SegData ColorConv SequenceData",
-    "DeepLab's fork": "AutoLabel DenseCRF DomainTransform ImageSegData Interp MatRead MatWrite SegAccuracy UniqueLabel",
+    _SEGNET: "DenseImageData Upsample",
+    _PSPNET: "BN BatchReduction ColorConv SegData SequenceData",
+    "DeepLab's fork": """AdaptiveBiasChannel AutoLabel BiasChannel DenseCRF DomainTransform DomainTransformForwardOnly
+        ImageSegData Interp MatRead MatWrite SegAccuracy SpatialProduct UniqueLabel""",
     "CRF-RNN's fork": "MultiStageMeanfield",
     "HED's fork": "AutoCrop ImageLabelmapData",
     "FlowNet's fork": """Accum Augmentation BlackAugmentation ChannelNorm Correlation Correlation1D CustomData
         DataAugmentation DisparityData Downsample FLOReader FLOWriter FloatReader FloatWriter FlowAugmentation FlowWarp
-        GenerateAugmentationParameters ImgReader ImgWriter L1Loss LpqLoss Mean NegReLU PFMReader PFMWriter Resample""",
-    "the YOLO forks": """BoxData DetectionLoss EvalDetection GaussianYolov3 Region RegionLoss Reorg ReLU6
+        GenerateAugmentationParameters ImgReader ImgWriter LpqLoss Mean NegReLU PFMReader PFMWriter Resample""",
+    "the YOLO forks": """BoxData DetectionLoss EvalDetection GaussianYolov3 Region RegionLoss Reorg
         YoloDetectionOutput YoloSeg Yolov3 Yolov3DetectionOutput""",
+    "DeconvNet's fork": "UnPooling Unpooling WindowSegData",
+    "the hashing forks": "MultiLabelData PairwiseLoss QuantizationLoss",
+    "the colorization fork": "SoftmaxCrossEntropyLoss",
     "OpenPose's fork": "CPMData ImResize Nms OPData",
     "Intel's fork": "ContinuationIndicator MnActivation MnParamGradCompress SpatialDropout",
     "NVIDIA's fork": "DetectNetTransformation",
+    "FlowNet's and NVIDIA's forks": "L1Loss",
+    "CaffeOnSpark's fork": "CoSData",
     "the CTC forks": "CTCDecoder CTCGreedyDecoder CTCLoss CtcLoss Reverse Transpose WarpCTC WarpCtc",
-    "the face recognition forks": """CenterLoss LabelSpecificAdd LargeMarginInnerProduct MarginInnerProduct Triplet
-        TripletLoss""",
-    "MobileNet's forks": "ConvolutionDepthwise DepthwiseConvolution",
+    "the face recognition forks": """Arccos CenterLoss ChannelScale Cosine FeatureIncayLoss GeneralTripletLoss
+        InnerDistance LabelSpecificAdd LabelSpecificAffine LabelSpecificHardMargin LabelSpecificMargin
+        LabelSpecificRescale LargeMarginInnerProduct MarginInnerProduct Triplet TripletLoss""",
+    "MobileNet's forks": "ConvolutionDepthwise DepthwiseConvolution ReLU6",
     "ShuffleNet's fork": "ShuffleChannel",
     "SENet's fork": "Axpy",
     "the spatial transformer's fork": "STLoss SpatialTransformer",
     "Ristretto's fork": "ConvolutionRistretto DeconvolutionRistretto FcRistretto LRNRistretto",
     "C3D's fork": "Convolution3D Deconvolution3D Pooling3D",
-    "a fork": """BilinearInterpolation Flip FocalLoss Gather HardSigmoid HardSwish L2Norm PixelShuffle ReSample Resize
-        Warp""",
+    "a fork": """BilateralFilter BilinearInterpolation Flip FocalLoss Gather HardSigmoid HardSwish L2Norm
+        L2Normalization L2Normalize LayerNorm LocalWeightedConvolution MatMul Maxout MultiLabelImageData Noise Pad PixelShuffle ReSample Resize
+        Warp WeightedEuclideanLoss WeightedHingeLoss WeightedSoftmaxWithLoss
+        XCovLoss""",
 }
 
 _FIELDS = {
@@ -45,25 +61,33 @@ _FIELDS = {
     "R-FCN's fork": """box_annotator_ohem_param deformable_convolution_param deformable_psroi_pooling_param
         pre_fixed_normalizer psroi_pooling_param""",
     "MNC's fork": "mask_pooling_param mask_resize_param roi_warping_param",
-    "SegNet's fork": """class_weighting dense_image_data_param sample_weights_test upsample_param weight_by_label_freqs
+    _SEGNET: """class_weighting dense_image_data_param sample_weights_test upsample_param weight_by_label_freqs
         BNParameter.bn_mode BNParameter.scale_filler BNParameter.shift_filler""",
-    "PSPNet's and TSN's forks": """batch_reduction_param bn_param fix_crop group_id is_flow max_distort mem_param
+    _PSPNET: """batch_reduction_param bn_param fix_crop group_id is_flow max_distort mem_param
         more_fix_crop multi_scale original_image richness scale_ratios seg_data_param upper_height upper_size
         upper_width""",
-    "DeepLab's fork": """dense_crf_param image_seg_data_param interp_param mat_read_param mat_write_param
-        seg_accuracy_param ImageDataParameter.label_type""",
+    "DeepLab's fork": """dense_crf_param domain_transform_param image_seg_data_param interp_param mat_read_param
+        mat_write_param padding_param seg_accuracy_param softmaxloss_param strict_dim ConvolutionParameter.hole
+        ImageDataParameter.has_label ImageDataParameter.label_type""",
+    "DeconvNet's fork": "unpooling_param window_seg_data_param",
     "CRF-RNN's fork": "multi_stage_meanfield_param",
     "FlowNet's fork": """accum_param augmentation_param black_augmentation_param coeff_schedule_param correlation_param
         downsample_param flow_warp_param l1_loss_param lpq_loss_param mean_param reader_param resample_param
         reshape_every_iter writer_param""",
     "the YOLO forks": """box_data_param detection_loss_param eval_detection_param region_loss_param reorg_param
         yolo_detection_output_param yolov3_detection_output_param yolov3_param DataParameter.side""",
-    "OpenPose's fork": "cpm_transform_param imresize_param nms_param",
-    "Intel's fork": """bn_stats_batch_size compile_net_state continuation_indicator_param disabled_update
-        mn_activation_param mn_param_grad_compress_param multinode quantization_param random_aspect_ratio_param
-        random_resize_param spatial_dropout_param split_param warmup_iter warmup_start_lr LayerParameter.engine
-        NetParameter.engine SolverParameter.engine BatchNormParameter.use_weight_bias""",
+    "OpenPose's fork": """center_perterb_max cpm_transform_param cpmdata_param crop_size_x crop_size_y do_clahe
+        imresize_param max_rotate_degree nms_param np_in_lmdb num_parts scale_max scale_min scale_prob target_dist
+        transform_body_joint visualize TransformationParameter.stride""",
+    "the hashing forks": "multi_label_data_param pairwise_param",
+    "Intel's fork": """avg_include_pad bn_stats_batch_size compile_net_state continuation_indicator_param conv_algorithm
+        disabled_update mn_activation_param mn_grad_compress_param mn_param_grad_compress_param multinode
+        random_aspect_ratio_param random_resize_param spatial_dropout_param split_param stats_batch_size warmup_iter
+        warmup_start_lr BatchNormParameter.filler BatchNormParameter.relu BatchNormParameter.use_weight_bias
+        ConcatParameter.engine ConvolutionParameter.negative_slope ConvolutionParameter.relu EltwiseParameter.engine
+        InnerProductParameter.engine LayerParameter.engine NetParameter.engine SolverParameter.engine""",
     "Intel's and NVIDIA's forks": "local_gw_ratio local_lr_auto",
+    "Intel's and the hashing forks": "quantization_param",
     "NVIDIA's fork": """backward_math backward_type cudnn_convolution_algo_seeker default_backward_math
         default_backward_type default_cudnn_math_override default_forward_math default_forward_type
         detectnet_augmentation_param detectnet_groundtruth_param forward_math forward_type global_grad_scale
@@ -78,15 +102,18 @@ _FIELDS = {
     "ShuffleNet's fork": "shuffle_channel_param",
     "the spatial transformer's fork": "st_loss_param st_param",
     "DenseNet's forks": "PoolingParameter.ceil_mode",
-    "a fork": "focal_loss_param pixel_shuffle_param",
+    "a fork": "focal_loss_param local_weighted_convolution_param pixel_shuffle_param",
 }
 
 _VALUES = {
     "Intel's fork": "MKL2017 MKLDNN",
     "R-FCN's fork": "PRE_FIXED",
     "TSN's fork": "STOCHASTIC_SUM",
-    "SegNet's fork": "BN DENSE_IMAGE_DATA UPSAMPLE",
+    _SEGNET: "BN DENSE_IMAGE_DATA UPSAMPLE",
+    "DeepLab's fork": "DENSE_CRF IMAGE_SEG_DATA INTERP MAT_READ MAT_WRITE PADDING SEG_ACCURACY",
+    "DeconvNet's fork": "UNPOOLING WINDOW_SEG_DATA",
     "C3D's fork": "CONVOLUTION3D POOLING3D VIDEO_DATA",
+    "a fork": "LOCAL_WEIGHTED_CONVOLUTION",
 }
 
 
@@ -107,6 +134,12 @@ VALUES = _by_name(_VALUES)
 def of_field(message: str, name: str) -> str:
     """The fork that a field of a message comes from; nothing where none is known."""
     return FIELDS.get(f"{message}.{name}") or FIELDS.get(name, "")
+
+
+def of_bn(message: Message) -> str:
+    """The fork whose BN a bn_param means: SegNet's where it has a field of SegNet's."""
+    owners = [of_field(message.DESCRIPTOR.name, field.name) for field, _ in message.ListFields()]
+    return _SEGNET if _SEGNET in owners else _PSPNET
 
 
 def origin(fork: str) -> str:

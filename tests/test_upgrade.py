@@ -44,6 +44,7 @@ BUILT = {
     "v0_imagenet": {},
     "v0_cifar": {"data": (2, 3, 28, 28), "label": (2,)},
     "v1_cifar_deploy": {},
+    "v1_deeplab": {},
     "input_dim": {},
     "input_shape": {},
     "v1_lenet": {"data": (2, 1, 28, 28), "label": (2,)},
@@ -73,7 +74,7 @@ def test_every_type_of_v1_has_a_name_today() -> None:
     schema = (Path(__file__).parents[1] / "netspec/schema/netspec.proto").read_text()
     for name in V1LayerParameter.LayerType.DESCRIPTOR.values_by_name:
         words = schema.split(f" {name} = ")[1].splitlines()[0].split("// ")
-        expected = "" if name == "NONE" else words[1]
+        expected = "" if name == "NONE" else words[1].partition(":")[0]
         assert parse_net(f"layers {{ type: {name} }}").layer[0].type == expected
 
 

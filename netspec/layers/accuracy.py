@@ -37,7 +37,7 @@ class Accuracy(Layer):
 
     @torch.no_grad()
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        numbers = class_numbers(labels, scores, self.axis, self.ignore_label)
+        numbers = class_numbers(labels, scores, self.axis, self.name, self.ignore_label)
         counted = (numbers != self.ignore_label).long()
         numbers = numbers * counted  # An ignored label may be no class at all: class 0 stands in, and counts 0.
         own = scores.gather(self.axis, numbers.unsqueeze(self.axis))

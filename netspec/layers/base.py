@@ -63,6 +63,7 @@ class Layer(nn.Module):
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__()
+        self.name = str(param.name)
         self.blob_names: list[str] = []
         self.blob_fillers: dict[str, FillerParameter] = {}
 

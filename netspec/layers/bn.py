@@ -10,7 +10,11 @@ from torch import Tensor
 
 from netspec.layers.axis import check_axes
 from netspec.layers.base import Layer, LayerError, Shape, layer
+from netspec.layers.normalization import LEAST_EPS, normalize_by_batch
 from netspec.schema.netspec_pb2 import BNParameter, FillerParameter, LayerParameter
+
+_SEGNETS, _PSPNETS = ("scale_filler", "shift_filler", "bn_mode"), ("slope_filler", "bias_filler", "momentum", "frozen")
+"""Fields of either fork."""
 
 _SEGNET_EPS = 1e-9
 
@@ -40,7 +44,10 @@ class BN(Layer):
         bn = param.bn_param
         check_axes("BN", bottoms[0], 2)
         channels = bottoms[0][1]
-        self.is_segnet = any(bn.HasField(field) for field in ("scale_filler", "shift_filler", "bn_mode"))
+        self.is_segnet = any(map(bn.HasField, _SEGNETS))
+        if self.is_segnet and (strange := [field for field in _PSPNETS if bn.HasField(field)]):
+            ours = next(filter(bn.HasField, _SEGNETS))
+            raise LayerError(f"{ours} is of SegNet's fork, {strange[0]} of PSPNet's", "bn_param", strange[0])
         self.is_folded = self.is_segnet and bn.bn_mode == BNParameter.INFERENCE
         if self.is_segnet:
             self.frozen, self.eps, self.momentum = False, _SEGNET_EPS, 0.0
@@ -51,7 +58,7 @@ class BN(Layer):
             raise LayerError(f"momentum must be from 0 to 1, not {bn.momentum:g}", "bn_param", "momentum")
         if bn.eps < 0:
             raise LayerError(f"eps must not be negative, but is {bn.eps:g}", "bn_param", "eps")
-        self.frozen, self.eps, self.momentum = bn.frozen, bn.eps, bn.momentum
+        self.frozen, self.eps, self.momentum = bn.frozen, max(bn.eps, LEAST_EPS), bn.momentum
         self.add_blob("slope", (1, channels), bn.slope_filler, learnable=not self.frozen)
         self.add_blob("bias", (1, channels), bn.bias_filler, learnable=not self.frozen)
         self.add_blob("mean", (1, channels), FillerParameter(), learnable=False)
@@ -66,7 +73,7 @@ class BN(Layer):
             return F.batch_norm(x, self.mean.flatten(), self.variance.flatten(), slope, bias, eps=self.eps)
         if not self.is_segnet:
             self._move_statistics(x)
-        return F.batch_norm(x, None, None, slope, bias, training=True, eps=self.eps)
+        return normalize_by_batch(x, None, None, slope, bias, self.eps)
 
     @torch.no_grad()
     def _move_statistics(self, x: Tensor) -> None:

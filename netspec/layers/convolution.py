@@ -39,7 +39,9 @@ class BaseConvolution(Layer):
         self.kernel = per_axis(conv, "kernel_size", len(sizes), None, PATH)
         self.stride = per_axis(conv, "stride", len(sizes), 1, PATH)
         self.pad = per_axis(conv, "pad", len(sizes), 0, PATH)
-        self.dilation = per_axis(conv, "dilation", len(sizes), 1, PATH)
+        self.dilation = per_axis(conv, "hole" if conv.HasField("hole") else "dilation", len(sizes), 1, PATH)
+        if conv.dilation and conv.HasField("hole"):
+            raise LayerError("hole is DeepLab's word for dilation: give one", PATH, "hole")
         self.group = int(conv.group)
         _check_channels(conv.num_output, channels, self.group)
         self._check_sizes(sizes)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from netspec.layers.base import Shape, layer
+from netspec.layers.base import LayerError, Shape, layer
 from netspec.layers.labels import class_axis, class_numbers, item_classes
 from netspec.layers.loss import LOG_THRESHOLD, Loss, NormalizedLoss, check_items, check_pair, clamp
 from netspec.schema.netspec_pb2 import LayerParameter, LossParameter
@@ -26,8 +26,15 @@ class SoftmaxWithLoss(NormalizedLoss):
     `loss_param.normalization` names Z: the number of labels (FULL), of those that are not `ignore_label` (VALID, the
     default), the batch size (BATCH_SIZE: all axes before the classes), `pre_fixed_normalizer` (PRE_FIXED, R-FCN's
     fork), or 1 (NONE); never below 1. The second top passes no gradient.
-    Unlike in PyTorch's cross_entropy, the loss of an item is at most 87.3365, and all labels ignored give 0, not NaN.
+    SegNet's fork: with `weight_by_label_freqs` the loss of each item is multiplied by the `class_weighting` of its
+    label, of which there is one for each class, in their order; Z does not know them.
+    Unlike in PyTorch's cross_entropy, the loss of an item is at most 87.3365, all labels ignored give 0, not NaN, and
+    Z is not the sum of the weights.
     """
+
+    weighs_classes = True
+
+    class_weighting: Tensor | None
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -35,17 +42,32 @@ class SoftmaxWithLoss(NormalizedLoss):
         check_items(bottoms)
         self.classes = bottoms[0][self.axis]
         self.probabilities = len(param.top) > 1
+        self.register_buffer("class_weighting", _class_weighting(param.loss_param, self.classes), persistent=False)
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        numbers = class_numbers(labels, scores, self.axis, self.ignore_label)
+        numbers = class_numbers(labels, scores, self.axis, self.name, self.ignore_label)
         losses = F.cross_entropy(
             scores if self.axis == 1 else scores.movedim(self.axis, min(1, scores.dim() - 1)),
             numbers,
             ignore_index=self.ignore_label,
             reduction="none",
         )
-        loss = self.normalized(clamp(losses, most=LARGEST_LOSS), numbers, math.prod(scores.shape[: self.axis]))
+        losses = clamp(losses, most=LARGEST_LOSS)
+        if self.class_weighting is not None:
+            known = numbers.masked_fill(numbers == self.ignore_label, 0)
+            losses = losses * self.class_weighting.to(scores.device)[known]
+        loss = self.normalized(losses, numbers, math.prod(scores.shape[: self.axis]))
         return (loss, F.softmax(scores.detach(), self.axis)) if self.probabilities else loss
+
+
+def _class_weighting(loss: LossParameter, classes: int) -> Tensor | None:
+    """The factor of each class, None where the classes are not weighed; LayerError unless there is one for each."""
+    if not loss.weight_by_label_freqs:
+        return None
+    if len(loss.class_weighting) != classes:
+        reason = f"class_weighting is given {len(loss.class_weighting)} times for {classes} classes"
+        raise LayerError(reason, "loss_param", "class_weighting")
+    return torch.tensor(loss.class_weighting, dtype=torch.float32)
 
 
 @layer("SigmoidCrossEntropyLoss", bottoms=2)
@@ -91,5 +113,5 @@ class MultinomialLogisticLoss(Loss):
 
     def forward(self, probabilities: Tensor, labels: Tensor) -> Tensor:
         rows = probabilities.reshape(-1, self.classes)
-        own = rows.gather(1, class_numbers(labels, rows, 1).unsqueeze(1))
+        own = rows.gather(1, class_numbers(labels, rows, 1, self.name).unsqueeze(1))
         return -clamp(own, least=LOG_THRESHOLD).log().sum() / rows.shape[0]

@@ -32,7 +32,7 @@ class Embed(Layer):
         for field in ("num_output", "input_dim"):
             if getattr(embed, field) < 1:
                 raise LayerError(f"{field} must be given and at least 1", "embed_param", field)
-        self.name, self.bias_term = param.name, bool(embed.bias_term)
+        self.bias_term = bool(embed.bias_term)
         self.add_blob("weight", (embed.input_dim, embed.num_output), embed.weight_filler)
         if self.bias_term:
             self.add_blob("bias", (embed.num_output,), embed.bias_filler)

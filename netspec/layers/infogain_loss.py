@@ -61,7 +61,7 @@ class InfogainLoss(NormalizedLoss):
 
     def forward(self, scores: Tensor, labels: Tensor, matrix: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         matrix = self.matrix.to(scores.device) if matrix is None else matrix.detach()
-        numbers = class_numbers(labels, scores, self.axis, self.ignore_label)
+        numbers = class_numbers(labels, scores, self.axis, self.name, self.ignore_label)
         ignored = numbers == self.ignore_label
         worth = matrix.reshape(self.classes, self.classes)[numbers.masked_fill(ignored, 0)].movedim(-1, self.axis)
         logs = clamp(F.log_softmax(scores, self.axis), least=math.log(LOG_THRESHOLD))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from netspec.errors import DataError
 from netspec.layers.axis import canonical_axis
 from netspec.layers.base import LayerError, Shape
 from netspec.schema.netspec_pb2 import AccuracyParameter, LossParameter
@@ -42,15 +43,19 @@ def ignored_label(message: LossParameter | AccuracyParameter) -> int:
     return int(message.ignore_label) if message.HasField("ignore_label") else NO_LABEL
 
 
-def class_numbers(labels: Tensor, scores: Tensor, axis: int, ignore_label: int = NO_LABEL) -> Tensor:
+def class_numbers(labels: Tensor, scores: Tensor, axis: int, layer: str, ignore_label: int = NO_LABEL) -> Tensor:
     """The labels as int64, in the shape of the scores without their class axis.
 
-    A RuntimeError on the CPU where a label is neither a class nor `ignore_label`. On a GPU nobody waits to see it: the
-    kernels that read the labels assert as much themselves.
+    A DataError that names the layer where a label is neither a class nor `ignore_label`, on the CPU: on a GPU nobody
+    waits to see it, and the kernels that read the labels assert as much themselves.
     """
     numbers = labels.reshape(scores.shape[:axis] + scores.shape[axis + 1 :]).long()
     if numbers.device.type == "cpu":
         classes = scores.shape[axis]
         known = (numbers >= 0) & (numbers < classes) | (numbers == ignore_label)
-        torch._assert_async(known.all(), f"a label is none of the classes 0 to {classes - 1}")
+        reason = f'layer "{layer}": a label is none of the classes 0 to {classes - 1}'
+        if torch.compiler.is_compiling():
+            torch._assert_async(known.all(), reason)
+        elif not known.all():
+            raise DataError(f"{reason}, but {numbers[~known][0]}")
     return numbers

@@ -28,9 +28,13 @@ class NormalizedLoss(Loss):
     """A loss divided as its `loss_param` says; a label `ignore_label` costs nothing."""
 
     default_normalization: int = LossParameter.VALID
+    weighs_classes = False
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
+        if param.loss_param.weight_by_label_freqs and not self.weighs_classes:
+            reason = f"{param.type} takes no weight_by_label_freqs: only SoftmaxWithLoss does"
+            raise LayerError(reason, "loss_param", "weight_by_label_freqs")
         self.ignore_label = ignored_label(param.loss_param)
         self.normalization = self._normalization(param.loss_param)
         self.pre_fixed_normalizer = float(param.loss_param.pre_fixed_normalizer)

@@ -30,7 +30,7 @@ class HingeLoss(Loss):
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         rows = scores.reshape(-1, self.classes)
-        signs = torch.ones_like(rows).scatter(1, class_numbers(labels, rows, 1).unsqueeze(1), -1.0)
+        signs = torch.ones_like(rows).scatter(1, class_numbers(labels, rows, 1, self.name).unsqueeze(1), -1.0)
         missed = F.relu(1 + signs * rows)
         return (missed.square() if self.squared else missed).sum() / rows.shape[0]
 

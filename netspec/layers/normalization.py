@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 from netspec.layers.axis import check_axes
 from netspec.layers.base import Layer, LayerError, Shape, layer
 from netspec.schema.netspec_pb2 import FillerParameter, LayerParameter, LRNParameter
+
+LEAST_EPS = sys.float_info.min
+"""In place of eps 0, which PyTorch refuses: it vanishes beside any variance."""
 
 _LEAST_NVIDIA_EPS = 1e-5
 """cuDNN takes no smaller one."""
@@ -56,8 +60,9 @@ class BatchNorm(Layer):
     by `moving_average_fraction` and adds the mean, the unbiased variance and 1; PyTorch's momentum would be 1 / c.
     `use_global_stats` takes the sums in training too, and leaves them as they are.
 
-    NVIDIA's and Intel's forks: with `scale_bias`, `use_weight_bias` or one of the fillers two learned blobs follow, a
-    slope (1 without a filler) and a bias, both (C,), and `eps` is never below 1e-5.
+    NVIDIA's and Intel's forks: with `scale_bias`, `use_weight_bias`, `scale_filler` or `bias_filler` two learned blobs
+    follow, a slope (1 without a filler) and a bias, both (C,), and `eps` is never below 1e-5. Intel's `filler`
+    alone asks for none.
     """
 
     needs_top = False
@@ -72,12 +77,12 @@ class BatchNorm(Layer):
         super().__init__(param, bottoms)
         norm = param.batch_norm_param
         check_axes("BatchNorm", bottoms[0], 1)
-        given = [norm.HasField(field) for field in ("scale_filler", "bias_filler")]
-        affine = norm.scale_bias or norm.use_weight_bias or any(given)
+        asked = norm.HasField("scale_filler") or (norm.HasField("bias_filler") and not norm.HasField("filler"))
+        affine = norm.scale_bias or norm.use_weight_bias or asked
         self.use_global_stats: bool | None = norm.use_global_stats if norm.HasField("use_global_stats") else None
         if norm.eps < 0:
             raise LayerError(f"eps must not be negative, but is {norm.eps:g}", "batch_norm_param", "eps")
-        self.fraction, self.eps = norm.moving_average_fraction, norm.eps
+        self.fraction, self.eps = norm.moving_average_fraction, max(norm.eps, LEAST_EPS)
         # Files of three `param` blocks are common and always meant 0.
         if not affine and len(param.param) != 3 and any(spec.lr_mult for spec in param.param):
             raise LayerError("the statistics are not learned: lr_mult must be 0", "param", "lr_mult")
@@ -88,8 +93,9 @@ class BatchNorm(Layer):
         self.register_parameter("bias", None)
         if affine:
             self.eps = max(self.eps, _LEAST_NVIDIA_EPS)
-            one = FillerParameter(value=1)
-            self.add_blob("slope", (channels,), norm.scale_filler if norm.HasField("scale_filler") else one)
+            name = next((name for name in ("scale_filler", "filler") if norm.HasField(name)), "")
+            filler = getattr(norm, name) if name else FillerParameter(value=1)
+            self.add_blob("slope", (channels,), filler)
             self.add_blob("bias", (channels,), norm.bias_filler)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,12 +109,8 @@ class BatchNorm(Layer):
             inverse = torch.where(self.factor == 0, 0, 1 / self.factor)
             mean, variance = self.mean * inverse, self.variance * inverse
             return F.batch_norm(x, mean, variance, self.slope, self.bias, eps=self.eps)
-        if x.numel() == x.shape[1]:  # One value a channel is its own mean; PyTorch refuses to take its variance.
-            self._update(x.detach().flatten(), torch.zeros_like(self.variance))
-            return x * 0 if self.bias is None else x * 0 + _by_channel(self.bias, x)
-        # With momentum 1, PyTorch leaves the batch's mean and unbiased variance in the running statistics.
         mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
-        y = F.batch_norm(x, mean, variance, self.slope, self.bias, training=True, momentum=1.0, eps=self.eps)
+        y = normalize_by_batch(x, mean, variance, self.slope, self.bias, self.eps)
         self._update(mean, variance)
         return y
 
@@ -126,12 +128,27 @@ class BatchNorm(Layer):
         return "statistics with the weight 0, as NVIDIA's fork writes them: the weight was set to 1"
 
 
+def normalize_by_batch(
+    x: Tensor, mean: Tensor | None, variance: Tensor | None, slope: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """Batch normalization by the batch's own statistics; these are left in `mean` and `variance` (unbiased) where they
+    are given, as zeros."""
+    if x.numel() != x.shape[1]:
+        # With momentum 1 PyTorch stores the batch's statistics alone.
+        return F.batch_norm(x, mean, variance, slope, bias, training=True, momentum=1.0, eps=eps)
+    # One value a channel is its own mean; PyTorch refuses to take its variance.
+    if mean is not None:
+        mean.copy_(x.detach().flatten())
+    y = x * 0 if slope is None else x * 0 * _by_channel(slope, x)
+    return y if bias is None else y + _by_channel(bias, x)
+
+
 @layer("Normalize")
 class Normalize(Layer):
     """y = s x / sqrt(sum x^2 + eps), of SSD's fork (Liu et al. 2016): the sum is over each item, or over the channels
     of each position where `across_spatial` is false.
 
-    Blob: the scale s, (1,), or (C,) where `channel_shared` is false; 1 without a filler. Unlike in PyTorch's
+    Blob: the scale s, a scalar, or (C,) where `channel_shared` is false; 1 without a filler. Unlike in PyTorch's
     F.normalize, eps is added under the root.
     """
 
@@ -146,7 +163,7 @@ class Normalize(Layer):
         self.axes = tuple(range(1, len(bottoms[0]))) if norm.across_spatial else (1,)
         self.eps = norm.eps
         filler = norm.scale_filler if norm.HasField("scale_filler") else FillerParameter(value=1)
-        self.add_blob("scale", (1,) if norm.channel_shared else (bottoms[0][1],), filler)
+        self.add_blob("scale", () if norm.channel_shared else (bottoms[0][1],), filler)
 
     def forward(self, x: Tensor) -> Tensor:
         root = torch.sqrt(x.square().sum(self.axes, keepdim=True) + self.eps)

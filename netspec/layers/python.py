@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import pkgutil
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from netspec.layers import pycaffe
 from netspec.layers.base import Layer, LayerError, Shape, layer
 from netspec.layers.pycaffe import ArrayLayer
+from netspec.layers.user_code import running, source_of, told
 from netspec.schema.netspec_pb2 import FillerParameter, LayerParameter, PythonParameter
 
 PATH = "python_param"
@@ -45,7 +44,8 @@ class Python(Layer):
     backward(top, propagate_down, bottom), and runs unchanged; `param_str` is its attribute, what it adds to `blobs`
     are the layer's blobs. `setup` and `reshape` also run when the net is compiled, on zeros. As in Caffe, `backward`
     belongs to the last forward. Its arrays are in the memory of the host: on a GPU, all blobs are copied there and
-    back. While the module is imported, ``import caffe`` finds `Layer`, TRAIN and TEST, without pycaffe too.
+    back. While the module is imported and set up, ``import caffe`` finds `Layer`, TRAIN and TEST, without pycaffe too.
+    Tops may have another shape in every pass. What the code raises in a pass is a CodeError with its file and line.
     A torch.nn.Module is made with the keyword `param_str` if that is given, else without arguments, and called with
     the bottoms; its parameters are the layer's blobs in their order, then its floating-point buffers as states.
     The text alone never runs code: `allow_python` must be given. `share_in_parallel` changes nothing.
@@ -58,7 +58,7 @@ class Python(Layer):
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
         cls = _find_class(param.python_param)
-        with _user_errors(cls):
+        with _compiling(cls), _importing():
             hosted = ModuleLayer if issubclass(cls, nn.Module) else ArrayLayer
             self._hosted: Hosted = hosted(cls, param, bottoms)
         for index, (values, learns) in enumerate(self._hosted.blobs):
@@ -67,7 +67,7 @@ class Python(Layer):
         self._tops = len(param.top)
         self.has_effect = not param.top
         self._shapes_known = False
-        self._class = cls
+        self._class, self._name = cls, param.name
 
     def fill_blob(self, name: str, blob: Tensor) -> None:
         """What the user's class put there."""
@@ -77,9 +77,10 @@ class Python(Layer):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
         if self._shapes_known:
-            tops = self._hosted.run(bottoms, self.blobs(), self.place)
+            with running(self._class, self._name):
+                tops = self._hosted.run(bottoms, self.blobs(), self.place)
         else:  # The first call is that of the compiler.
-            with _user_errors(self._class):
+            with _compiling(self._class):
                 tops = self._hosted.shapes(bottoms, self.blobs())
             if len(tops) != self._tops:
                 raise LayerError(f"{self._class.__name__}: {len(tops)} tensors for {self._tops} tops", "top")
@@ -140,44 +141,43 @@ def _find_class(param: PythonParameter) -> type[Any]:
 
 def _import(name: str) -> Any:
     """Import a module from the working directory or sys.path; LayerError where it is not there or fails."""
-    path = [str(Path.cwd()), *sys.path]
-    before, sys.path = sys.path, path
-    try:
-        with pycaffe.caffe_to_import():
+    with _importing():
+        try:
             return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise _import_error(name, error) from None
-        known = [module.name for module in pkgutil.iter_modules(path)]
-        reason = f'there is no Python module "{name}" in the working directory or on sys.path'
-        raise LayerError(reason, PATH, "module", wrong=name, known=known) from None
-    except Exception as error:
-        raise _import_error(name, error) from None
-    finally:
-        sys.path = before
-
-
-def _import_error(name: str, error: Exception) -> LayerError:
-    told = _told(error, f"{name.replace('.', os.sep)}.py")
-    return LayerError(f'the module "{name}" cannot be imported: {told}', PATH, "module")
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise _import_error(name, error) from error
+            known = [module.name for module in pkgutil.iter_modules()]
+            reason = f'there is no Python module "{name}" in the working directory or on sys.path'
+            raise LayerError(reason, PATH, "module", wrong=name, known=known) from None
+        except Exception as error:
+            raise _import_error(name, error) from error
 
 
 @contextmanager
-def _user_errors(cls: type[Any]) -> Iterator[None]:
+def _importing() -> Iterator[None]:
+    """Let the user's code import ``caffe``, and from the working directory."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        with pycaffe.caffe_to_import():
+            yield
+    finally:
+        with suppress(ValueError):  # The code may have taken it out itself.
+            sys.path.remove(folder)
+
+
+def _import_error(name: str, error: Exception) -> LayerError:
+    explained = told(error, f"{name.replace('.', os.sep)}.py")
+    return LayerError(f'the module "{name}" cannot be imported: {explained}', PATH, "module")
+
+
+@contextmanager
+def _compiling(cls: type[Any]) -> Iterator[None]:
     """Turn what the user's code raises into a LayerError with its file and line."""
     try:
         yield
     except LayerError:
         raise
     except Exception as error:
-        raise LayerError(f"{cls.__name__}: {_told(error, inspect.getsourcefile(cls) or '')}", PATH, "layer") from None
-
-
-def _told(error: Exception, file: str) -> str:
-    """File and line of an error, the innermost in a file where it passes that, and what it says."""
-    frames = traceback.extract_tb(error.__traceback__)
-    frame = next((frame for frame in reversed(frames) if frame.filename.endswith(file)), frames[-1])
-    place = f"{frame.filename}:{frame.lineno}"
-    if isinstance(error, SyntaxError) and error.filename:
-        place = f"{error.filename}:{error.lineno}"
-    return f"{os.path.relpath(place)}: {type(error).__name__}: {error}"
+        raise LayerError(f"{cls.__name__}: {told(error, source_of(cls))}", PATH, "layer") from error

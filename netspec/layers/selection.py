@@ -42,7 +42,6 @@ class BatchReindex(Layer):
             raise LayerError(f"bottom 1 is {bottoms[1]}; indices need 1 axis", "bottom")
         if set(param.top) & set(param.bottom):
             raise LayerError("BatchReindex does not work in place: give its top another name", "top")
-        self.name = param.name
 
     def forward(self, x: Tensor, indices: Tensor) -> Tensor:
         check_indices(self.name, indices, x.shape[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -55,19 +56,21 @@ class ArraySource(Source, Protocol):
         not fit, DataError where a label does not."""
 
 
-class SourceType(Protocol):
-    """How a source is built; `find` gives the place of a file that the text names. LayerError on a wrong message."""
+_CPU = torch.device("cpu")
 
-    def __call__(
-        self,
-        param: LayerParameter,
-        phase: int,
-        *,
-        seed: int = 0,
-        device: torch.device = ...,
-        find: Callable[[str], Path] = Path,
-    ) -> Source: ...
 
+@dataclass(frozen=True)
+class SourceContext:
+    """What a source depends on besides its message; `find` gives the place of a file that the text names."""
+
+    phase: int
+    seed: int = 0
+    device: torch.device = _CPU
+    find: Callable[[str], Path] = Path
+
+
+SourceType = Callable[[LayerParameter, SourceContext], Source]
+"""How a source is built. LayerError on a wrong message."""
 
 SOURCE_TYPES: dict[str, SourceType] = {}
 
@@ -82,3 +85,12 @@ def source(name: str) -> Callable[[_Built], _Built]:
         return cls
 
     return register
+
+
+def image_size(param: LayerParameter) -> tuple[int, int]:
+    """Height and width of a data layer's images where its text alone gives them, else zeros."""
+    if crop := param.transform_param.crop_size:
+        return crop, crop
+    if param.HasField("memory_data_param"):
+        return param.memory_data_param.height, param.memory_data_param.width
+    return param.image_data_param.new_height, param.image_data_param.new_width

@@ -28,7 +28,7 @@ def decode(path: object, content: bytes) -> Blobs:
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             data = file.get("data")
-            entries = _datasets(data, len(content)) if isinstance(data, h5py.Group) else None
+            entries = datasets(data, len(content)) if isinstance(data, h5py.Group) else None
     except (OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         reason = str(error).partition("\n")[0][:120]
         raise SnapshotError(f"{path}: this is no HDF5 file of weights, or it is damaged ({reason})") from None
@@ -40,7 +40,7 @@ def decode(path: object, content: bytes) -> Blobs:
         raise SnapshotError(f"{path}: {error}") from None
 
 
-def _datasets(group: h5py.Group, file_size: int) -> dict[str, np.ndarray]:
+def datasets(group: h5py.Group, file_size: int) -> dict[str, np.ndarray]:
     """All arrays below a group by their path from it. Links into other files are not followed."""
     found: dict[str, np.ndarray] = {}
 

@@ -18,9 +18,8 @@ def build() -> Build:
 
     def build_layer(text: str, *bottoms: tuple[int, ...], phase: str = "TEST") -> Layer:
         param = text_format.Parse(text, LayerParameter())
-        layer = LAYER_TYPES[param.type].build(param, bottoms).train(phase == "TRAIN").to_empty(device="cpu")
-        for blob in layer.blobs():
-            torch.nn.init.zeros_(blob)
+        layer = LAYER_TYPES[param.type].build(param, bottoms).train(phase == "TRAIN")
+        layer._apply(lambda blob: torch.zeros_like(blob, device="cpu") if blob.is_meta else blob)
         return layer
 
     return build_layer

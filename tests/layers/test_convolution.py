@@ -163,3 +163,12 @@ def test_errors(build, text, bottom, reason, field):
     with pytest.raises(LayerError) as error:
         build(f'type: "Convolution" top: "y" {PATH} {{ {text} }}', bottom)
     assert (error.value.reason, error.value.field) == (reason, (PATH, *field))
+
+
+def test_hole_is_dilation(build):
+    """DeepLab's word gives the layer that Caffe's gives; both together are refused."""
+    text = 'type: "Convolution" top: "y" convolution_param {{ num_output: 2 kernel_size: 3 pad: 4 {} }}'
+    assert build(text.format("hole: 4"), (1, 3, 17, 17)).dilation == (4, 4)
+    assert build(text.format("dilation: 4"), (1, 3, 17, 17)).dilation == (4, 4)
+    with pytest.raises(LayerError, match="hole is DeepLab's word for dilation"):
+        build(text.format("hole: 4 dilation: 4"), (1, 3, 17, 17))

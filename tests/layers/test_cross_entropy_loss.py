@@ -6,6 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from netspec.layers import LayerError
+
 CAP = 87.3365478515625
 SOFTMAX = 'type: "SoftmaxWithLoss" top: "y"'
 
@@ -45,6 +47,87 @@ def test_is_cross_entropy(build, shape):
     torch.testing.assert_close(loss, expected)
     for ours, theirs in zip(torch.autograd.grad(loss, scores), torch.autograd.grad(expected, scores), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+WEIGHTS = (0.25, 4.5, 0.0, 1.75)
+WEIGHTED = "weight_by_label_freqs: true " + " ".join(f"class_weighting: {weight}" for weight in WEIGHTS)
+
+
+@pytest.mark.parametrize("ignored", [None, 2, 11])
+@pytest.mark.parametrize("mode", ["VALID", "FULL", "BATCH_SIZE", "NONE"])
+def test_classes_are_weighed(build, mode, ignored):
+    """With SegNet's weights, loss and gradient are PyTorch's weighted sum, over Z, which counts items as ever."""
+    scores = torch.randn(3, 4, 5, 2, requires_grad=True)
+    labels = torch.randint(4, (3, 1, 5, 2))
+    if ignored is not None:
+        labels[0, 0, :3] = ignored
+    fields = f"{WEIGHTED} normalization: {mode}" + (f" ignore_label: {ignored}" if ignored is not None else "")
+    loss = build(f"{SOFTMAX} loss_param {{ {fields} }}", tuple(scores.shape), (3, 1, 5, 2))(scores, labels.float())
+    total = F.cross_entropy(
+        scores, labels[:, 0], torch.tensor(WEIGHTS), reduction="sum", ignore_index=-100 if ignored is None else ignored
+    )
+    counted = 30 if ignored is None else (labels != ignored).sum()
+    expected = total / {"VALID": counted, "FULL": 30, "BATCH_SIZE": 3, "NONE": 1}[mode]
+    torch.testing.assert_close(loss, expected)
+    (ours,), (theirs,) = torch.autograd.grad(loss, scores), torch.autograd.grad(expected, scores)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_weighed_mean_of_pytorch(build):
+    """Where the weights have the mean 1 over the labels that count, the loss is PyTorch's weighted mean."""
+    scores, labels = torch.randn(4, 2), torch.tensor([0, 1, 1, 1])
+    fields = "weight_by_label_freqs: true class_weighting: 2.5 class_weighting: 0.5"
+    loss = build(f"{SOFTMAX} loss_param {{ {fields} }}", (4, 2), (4,))(scores, labels.float())
+    torch.testing.assert_close(loss, F.cross_entropy(scores, labels, torch.tensor([2.5, 0.5])))
+
+
+def test_a_weighed_cap(build):
+    """The weight multiplies what the cap leaves, and the gradient is the weighted p - onehot."""
+    scores = torch.tensor([[0.0, 1e4]], requires_grad=True)
+    fields = "weight_by_label_freqs: true class_weighting: 0.5 class_weighting: 3"
+    loss = build(f"{SOFTMAX} loss_param {{ {fields} }}", (1, 2), (1,))(scores, torch.zeros(1))
+    assert loss.item() == pytest.approx(CAP / 2, rel=1e-6)
+    loss.backward()
+    assert scores.grad.tolist() == [[-0.5, 0.5]]
+
+
+def test_weights_alone_weigh_nothing(build):
+    """Without weight_by_label_freqs, SegNet's fork does not read the weights."""
+    scores, labels = torch.randn(4, 2), torch.zeros(4)
+    layer = build(f"{SOFTMAX} loss_param {{ class_weighting: 9 }}", (4, 2), (4,))
+    torch.testing.assert_close(layer(scores, labels), F.cross_entropy(scores, labels.long()))
+
+
+def test_weights_are_in_no_weights_file(build):
+    """The weights belong to the text: they are no blobs of the layer, and go where the layer goes."""
+    layer = build(f"{SOFTMAX} loss_param {{ {WEIGHTED} }}", (1, 4), (1,))
+    assert not layer.blobs()
+    assert not layer.state_dict()
+    assert layer.to("meta")(torch.empty(1, 4, device="meta"), torch.empty(1, device="meta")).shape == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "bottoms", "reason"),
+    [
+        (f"{SOFTMAX} loss_param {{ {WEIGHTED} }}", [(2, 3), (2,)], "class_weighting is given 4 times for 3 classes"),
+        (
+            f"{SOFTMAX} loss_param {{ weight_by_label_freqs: true }}",
+            [(2, 3), (2,)],
+            "class_weighting is given 0 times for 3 classes",
+        ),
+        (
+            'type: "SigmoidCrossEntropyLoss" loss_param { weight_by_label_freqs: true }',
+            [(2, 3), (2, 3)],
+            "SigmoidCrossEntropyLoss takes no weight_by_label_freqs: only SoftmaxWithLoss does",
+        ),
+    ],
+)
+def test_wrong_weights(build, text, bottoms, reason):
+    """Weights that are not one for each class, or in a loss that has none, are refused."""
+    with pytest.raises(LayerError) as error:
+        build(text, *bottoms)
+    assert error.value.reason == reason
+    assert error.value.field[0] == "loss_param"
 
 
 def test_classes_on_the_first_axis(build):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import roi_pool
 
+from netspec.errors import DataError
 from netspec.layers import LayerError
 
 X = (2, 6, 5, 4)
@@ -77,7 +78,7 @@ def test_axpy(build):
 
 @pytest.mark.parametrize(
     ("fields", "axes", "scale"),
-    [("", (1, 2, 3), rand(1)), ("across_spatial: false channel_shared: false eps: 0.5", (1,), rand(6))],
+    [("", (1, 2, 3), rand(1)[0]), ("across_spatial: false channel_shared: false eps: 0.5", (1,), rand(6))],
 )
 def test_normalize(build, fields, axes, scale):
     """Normalize divides by the root of the sum of squares plus eps, and multiplies by the learned scale."""
@@ -86,6 +87,7 @@ def test_normalize(build, fields, axes, scale):
     expected = x / (x.pow(2).sum(axes, keepdim=True) + eps).sqrt() * scale.view(-1, 1, 1)
     torch.testing.assert_close(layer(x), expected)
     assert layer.blob_fillers["scale"].value == 1
+    assert layer.blobs()[0].shape == scale.shape
 
 
 def test_normalize_of_zeros_has_finite_gradients(build):
@@ -111,6 +113,54 @@ def test_upsample_puts_values_back(build):
     torch.testing.assert_close(y.grad.flatten(2), rand(*top.shape).flatten(2).gather(2, places.long().flatten(2)))
     sized = build('type: "Upsample" upsample_param { upsample_h: 7 upsample_w: 5 }', *shapes)
     torch.testing.assert_close(sized(y, places), expected)
+
+
+def test_upsample_refuses_a_place_outside_its_top(build):
+    """A mask of a pooling over a larger plane is an error that names the layer, the place and the places there are."""
+    layer = build('name: "up" type: "Upsample"', (1, 1, 2, 2), (1, 1, 2, 2))
+    with pytest.raises(DataError, match=r'layer "up": the index 16 is not from 0 to 15'):
+        layer(torch.zeros(1, 1, 2, 2), torch.tensor([0.0, 3, 15, 16]).reshape(1, 1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ("height: 7 width: 3", (7, 3)),
+        ("height: 7 width: 3 zoom_factor: 2", (9, 7)),
+        ("height: 0 width: 0 shrink_factor: 2", (3, 2)),
+        ("height: 7 width: 3 shrink_factor: 2 zoom_factor: 2", (7, 3)),
+    ],
+)
+def test_interp_takes_one_of_several_sizes(build, fields, size):
+    """In Interp a factor alone wins over height and width, and these over both factors together."""
+    layer = build(f'type: "Interp" interp_param {{ {fields} }}', X)
+    assert layer(rand(*X)).shape == (2, 6, *size)
+
+
+@pytest.mark.parametrize("size", [(63, 47), (81, 90), (1, 16), (97, 500)])
+def test_interp_leaves_labels_whole(build, size):
+    """Where a label map has one value only, Interp gives exactly this value, in whatever size."""
+    layer = build(f'type: "Interp" interp_param {{ height: {size[0]} width: {size[1]} }}', (2, 1, 64, 375))
+    for label in (7.0, 15.0, 255.0):
+        assert layer(torch.full((2, 1, 64, 375), label)).unique().tolist() == [label]
+
+
+@pytest.mark.parametrize("fields", ["zoom_factor: 1", "height: 4 width: 3 pad_end: -1"])
+def test_interp_to_the_same_size_is_a_copy(build, fields):
+    """Interp that changes no size gives the same values in a blob of their own, as an in-place layer after it needs."""
+    x = rand(*X)
+    y = build(f'type: "Interp" interp_param {{ {fields} }}', X)(x)
+    torch.testing.assert_close(y, x[:, :, : y.shape[2], : y.shape[3]], rtol=0, atol=0)
+    assert y.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()
+
+
+def test_interp_passes_gradients_back(build):
+    """The gradient of Interp, cut values included, is that of PyTorch's interpolation of what the cut leaves."""
+    x, other = rand(*X).requires_grad_(), rand(*X).requires_grad_()
+    build('type: "Interp" interp_param { height: 9 width: 2 pad_beg: -1 }', X)(x).square().sum().backward()
+    resized = F.interpolate(other[:, :, 1:, 1:], (9, 2), mode="bilinear", align_corners=True)
+    resized.square().sum().backward()
+    torch.testing.assert_close(x.grad, other.grad)
 
 
 def test_interp_to_the_size_of_another_blob(build):
@@ -165,6 +215,13 @@ def test_what_asks_for_five_blobs(build, fields):
     assert layer.eps == 1e-5
 
 
+def test_intels_filler_alone_asks_for_nothing(build):
+    """Intel's `filler` is for the slope where `use_weight_bias` asks for one; published files state it beside Scale."""
+    text = 'type: "BatchNorm" batch_norm_param {{ {} filler {{ value: 3 }} bias_filler {{ }} }}'
+    assert len(build(text.format(""), X).blobs()) == 3
+    assert build(text.format("use_weight_bias: true"), X).blob_fillers["slope"].value == 3
+
+
 def test_bn_trains_as_pytorch(build):
     """PSPNet's BN is PyTorch's batch norm with momentum 1 - momentum, but keeps the biased variance."""
     x, slope, bias = rand(*X) * 2 + 1, rand(6), rand(6)
@@ -199,6 +256,34 @@ def test_bn_of_segnet(build):
     assert [tuple(blob.shape) for blob in folded.blobs()] == [(1, 6, 1, 1)] * 2
 
 
+@pytest.mark.parametrize("fields", ["slope_filler { }", "scale_filler { }"])
+def test_bn_of_one_value_a_channel(build, fields):
+    """One value a channel is its own mean: in training the top is the bias, and the stored variance moves to 0."""
+    layer = build(f'type: "BN" bn_param {{ {fields} }}', (1, 3, 1, 1), phase="TRAIN")
+    torch.nn.init.ones_(layer.slope)
+    layer.bias.data.copy_(torch.tensor([1.0, 2, 3]).view_as(layer.bias))
+    x = rand(1, 3, 1, 1).requires_grad_()
+    y = layer(x)
+    assert y.flatten().tolist() == [1, 2, 3]
+    y.sum().backward()
+    assert not x.grad.any()
+    assert not layer.slope.grad.any()
+    assert layer.bias.grad.flatten().tolist() == [1, 1, 1]
+    if not layer.is_segnet:
+        torch.testing.assert_close(layer.mean.flatten(), x.detach().flatten() * 0.1)
+        assert not layer.variance.any()
+
+
+def test_bn_with_eps_zero(build):
+    """With eps 0 BN divides by the deviation itself."""
+    x = rand(*X)
+    layer = fill(
+        build('type: "BN" bn_param { eps: 0 slope_filler { } }', X, phase="TRAIN"), *map(torch.ones, [6, 6, 6, 6])
+    )
+    variance, mean = torch.var_mean(x, (0, 2, 3), correction=0, keepdim=True)
+    torch.testing.assert_close(layer(x), (x - mean) / variance.sqrt() + 1)
+
+
 def test_dropout_of_forks(build):
     """Unscaled dropout keeps values as they are in training; sample_weights_test drops in testing."""
     x = torch.ones(10_000)
@@ -219,12 +304,20 @@ ERRORS = [
         "6 channels cannot be divided into 4 groups",
     ),
     ('type: "Interp"', [X], "give height and width, zoom_factor or shrink_factor"),
+    ('type: "Interp" interp_param { height: 0 width: 7 }', [X], "the top would have the size (0, 7)"),
     ('type: "Interp" interp_param { height: 9 }', [X], "height and width belong together"),
     ('type: "Interp" interp_param { zoom_factor: 0 }', [X], "zoom_factor must be at least 1, not 0"),
     ('type: "Interp" interp_param { zoom_factor: 2 pad_beg: 1 }', [X], "pad_beg cuts, so it is 0 or less"),
     ('type: "Interp" interp_param { zoom_factor: 2 pad_beg: -4 }', [X], "nothing is left of (2, 6, 5, 4)"),
     ('type: "Upsample" upsample_param { scale: 0 }', [X], "scale must be at least 1, not 0"),
     ('type: "Upsample" upsample_param { scale: 3 pad_out_w: true }', [X], "pad_out_w needs a scale of 2, not 3"),
+    ('type: "Upsample" upsample_param { scale_h: 2 }', [X], "scale_h and scale_w belong together"),
+    ('type: "Upsample" upsample_param { upsample_w: 7 }', [X], "upsample_h and upsample_w belong together"),
+    (
+        'type: "Upsample" upsample_param { scale: 2 scale_h: 2 scale_w: 3 }',
+        [X],
+        "give scale, or scale_h and scale_w, not both",
+    ),
     ('type: "Upsample"', [X, (2, 6, 5, 5)], "bottom 1, the places, is (2, 6, 5, 5), unlike bottom 0, (2, 6, 5, 4)"),
     ('type: "ROIPooling" roi_pooling_param { pooled_h: 2 }', [X, (3, 5)], "pooled_w must be given and at least 1"),
     (
@@ -239,6 +332,11 @@ ERRORS = [
         "bottom 0 is (2, 5); it must be a factor for each channel of bottom 1, (2, 6, 5, 4)",
     ),
     ('type: "BN" bn_param { momentum: 2 }', [X], "momentum must be from 0 to 1, not 2"),
+    (
+        'type: "BN" bn_param { bn_mode: INFERENCE frozen: true }',
+        [X],
+        "bn_mode is of SegNet's fork, frozen of PSPNet's",
+    ),
     (
         'type: "Pooling" pooling_param { kernel_size: 2 ceil_mode: false round_mode: FLOOR }',
         [X],

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netspec.errors import DataError
 from netspec.layers import LayerError
 from netspec.layers.loss import clamp
 
@@ -110,7 +111,7 @@ def test_a_label_that_is_no_class(build, kind, label):
     bottoms = [torch.rand(2, 3), torch.tensor([0, label])] + [torch.eye(3)] * (kind == "InfogainLoss")
     layer = build(f'type: "{kind}" top: "y"', *(tuple(x.shape) for x in bottoms))
     assert layer.classes == 3
-    with pytest.raises(RuntimeError, match="a label is none of the classes 0 to 2"):
+    with pytest.raises(DataError, match="a label is none of the classes 0 to 2"):
         layer(*bottoms)
 
 

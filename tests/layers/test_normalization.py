@@ -71,6 +71,21 @@ def test_one_value_a_channel(build, shape):
     assert not layer.variance.any()
 
 
+def test_eps_zero(build):
+    """With eps 0 training divides by the deviation itself, and values that are all equal give NaN, as in Caffe."""
+    x = torch.randn(4, 2, 3, 3, requires_grad=True)
+    layer = batch_norm(build, x, "eps: 0")
+    variance, mean = torch.var_mean(x, (0, 2, 3), correction=0, keepdim=True)
+    expected = (x - mean) / variance.sqrt()
+    y = layer(x)
+    torch.testing.assert_close(y, expected)
+    grad = torch.randn_like(x)
+    for ours, theirs in zip(torch.autograd.grad(y, x, grad), torch.autograd.grad(expected, x, grad), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert layer(torch.ones(4, 2, 3, 3)).isnan().all()
+    torch.testing.assert_close(layer.eval()(x).isnan(), torch.zeros(x.shape, dtype=torch.bool))
+
+
 def test_three_param_blocks(build):
     """Files that give all three blobs a `param` without lr_mult 0 are accepted: they never meant to learn them."""
     assert build('type: "BatchNorm" param {} param {} param {}', (2, 3)).blob_names == ["mean", "variance", "factor"]

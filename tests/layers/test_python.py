@@ -13,6 +13,7 @@ import torch
 
 from netspec import Net, SpecError
 from netspec.layers.pycaffe import Blob
+from netspec.layers.user_code import CodeError
 from netspec.schema.netspec_pb2 import NetParameter
 from netspec.spec import parse
 
@@ -173,6 +174,28 @@ def test_blobs_are_saved_and_lent(write: Write, tmp_path: Path) -> None:
     assert factors == pytest.approx([8, 7, 7])
 
 
+def test_blobs_added_in_reshape(write: Write) -> None:
+    """As in Caffe, the blobs that a layer has after its first reshape are its own; older classes add them shapeless."""
+    late = """
+    class Late(Weighted):
+        def setup(self, bottom, top):
+            pass
+
+        def reshape(self, bottom, top):
+            if len(self.blobs) == 0:
+                self.blobs.add_blob()
+                self.blobs.add_blob(1)
+                self.blobs[0].reshape(bottom[0].channels)
+                self.blobs[0].data[...] = 5
+            top[0].reshape(*bottom[0].shape)
+    """
+    write("late", WEIGHTED + late)
+    built = net(DATA + python("late", "Late"), "TRAIN")
+    assert [tuple(blob.shape) for blob in built.layer_params["py"]] == [(3,), (1,)]
+    x = torch.randn(2, 3)
+    torch.testing.assert_close(built(data=x)["y"], x * 5)
+
+
 def test_setup_runs_once_and_forward_not_for_shapes(write: Write) -> None:
     """Compiling runs setup and reshape on zeros of the bottoms' shapes; every pass runs reshape, then forward."""
     write("calls", """\
@@ -229,6 +252,7 @@ def test_a_data_layer(write: Write) -> None:
 
 SQUARE = """\
     import caffe
+    import numpy as np
 
     class Square(caffe.Layer):
         def setup(self, bottom, top):
@@ -258,6 +282,10 @@ SQUARE = """\
     class Fails(Square):
         def forward(self, bottom, top):
             raise KeyError("of the user's")
+
+    class FailsBack(Square):
+        def backward(self, top, propagate_down, bottom):
+            bottom[0].diff[...] = np.zeros(7)
 
     class Sink(caffe.Layer):
         seen = []
@@ -305,14 +333,187 @@ def test_a_layer_without_tops_runs(write: Write) -> None:
     assert seen == [pytest.approx(built(data=x, blobs="ip")["ip"].sum().item(), rel=1e-4)] * 3
 
 
-def test_errors_of_the_run_are_the_users(write: Write) -> None:
-    """What the user's code raises in a pass comes as it is, and so does a missing backward where one is needed."""
+@pytest.mark.parametrize(
+    ("cls", "message", "cause"),
+    [
+        ("Fails", 'layer "py": Fails: square.py:31: KeyError: "of the user\'s"', KeyError),
+        ("FailsBack", 'layer "py": FailsBack: square.py:35: ValueError: could not broadcast', ValueError),
+        ("NoBackward", 'layer "py": NoBackward has no method "backward": no gradient can flow through', type(None)),
+    ],
+)
+def test_errors_of_the_run(write: Write, cls: str, message: str, cause: type) -> None:
+    """What the user's code raises in a pass is one message with layer, file and line, and the error as its cause."""
     write("square", SQUARE)
-    with pytest.raises(KeyError, match="of the user's"):
-        net(DATA + python("square", "Fails"))(data=torch.zeros(2, 3))
-    built = net(DATA + IP + python("square", "NoBackward", "ip", "y"), "TRAIN")
-    with pytest.raises(AttributeError, match="backward"):
+    built = net(DATA + IP + python("square", cls, "ip", "y"), "TRAIN")
+    with pytest.raises(CodeError) as caught:
         built(data=torch.zeros(2, 3))["y"].sum().backward()
+    assert str(caught.value).startswith(message)
+    assert isinstance(caught.value.__cause__, cause)
+
+
+def test_an_error_while_compiling_keeps_its_cause(write: Write) -> None:
+    """Behind the message of a class that cannot be set up stands what it raised."""
+    write("wrong", WRONG)
+    with pytest.raises(SpecError) as caught:
+        net(DATA + python("wrong", "SetupFails"))
+    assert str(caught.value.__cause__) == "needs two bottoms"
+
+
+def test_an_error_of_a_torch_module_in_a_pass(write: Write) -> None:
+    """A module that fails in a pass is told with the line of its own file, whatever failed below it."""
+    write("modules", MODULES + "\n    class Narrow(nn.Module):\n        def forward(self, x):\n"
+                               "            return x.view(2, 3)\n")  # fmt: skip
+    built = net(DATA + python("modules", "Narrow"))
+    with pytest.raises(CodeError, match=r'layer "py": Narrow: modules.py:\d+: RuntimeError: shape') as caught:
+        built(data=torch.zeros(1, 3))
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+PROPOSAL = """\
+    import caffe
+    import numpy as np
+
+    class Proposal(caffe.Layer):
+        def setup(self, bottom, top):
+            self._stride = int(self.param_str_)
+            top[0].reshape(1, 5)
+
+        def forward(self, bottom, top):
+            count = {"TRAIN": 5, "TEST": 3}[str(self.phase)]
+            assert count == (5 if self.phase == 0 else 3)
+            rois = np.zeros((count, 5)) + self._stride * np.arange(count)[:, np.newaxis] * [0, 1, 0, 1, 1]
+            top[0].reshape(*(rois.shape))
+            top[0].data[...] = rois.astype(np.float32, copy=False)
+
+        def backward(self, top, propagate_down, bottom):
+            pass
+
+        def reshape(self, bottom, top):
+            pass
+"""
+ROIS = (
+    'layer { name: "roi" type: "ROIPooling" bottom: "data" bottom: "y" top: "roi"'
+    " roi_pooling_param { pooled_h: 2 pooled_w: 2 } }\n"
+    'layer { name: "ip" type: "InnerProduct" bottom: "roi" top: "ip" inner_product_param { num_output: 3 } }\n'
+)
+
+
+@pytest.mark.parametrize(("phase", "count"), [("TRAIN", 5), ("TEST", 3)])
+def test_proposals(write: Write, phase: str, count: int) -> None:
+    """As in Faster R-CNN a layer finds in forward how many rows its top has; `param_str_` and the name of the phase are
+    those of its pycaffe."""
+    write("proposal", PROPOSAL)
+    built = net(DATA.replace("[2, 3]", "[1, 3, 8, 8]") + python("proposal", "Proposal", param_str="2") + ROIS, phase)
+    assert built.blob_shapes["y"] == (1, 5)
+    out = built(data=torch.randn(1, 3, 8, 8), blobs=["y", "ip"])
+    assert out["y"][:, 1].tolist() == [2.0 * i for i in range(count)]
+    assert out["ip"].shape == (count, 3)
+
+
+SEGMENTS = """\
+    import caffe
+    import numpy as np
+
+    class Segments(caffe.Layer):
+        def setup(self, bottom, top):
+            import split_names
+            if len(top) != 2 or len(bottom) != 0:
+                raise Exception("Need two tops, data and label, and no bottom.")
+            params = eval(self.param_str)
+            self.sizes = [int(line) for line in open(params['source']).read().splitlines()]
+            self.mean = np.array(params['mean'])
+            self.idx = 0
+
+        def reshape(self, bottom, top):
+            size = self.sizes[self.idx]
+            self.data = np.ones((3, size, size + 2)) * self.idx - self.mean[:, None, None]
+            top[0].reshape(1, *self.data.shape)
+            top[1].reshape(1, 1, size, size + 2)
+
+        def forward(self, bottom, top):
+            top[0].data[...] = self.data
+            top[1].data[...] = self.idx
+            self.idx = (self.idx + 1) % len(self.sizes)
+
+        def backward(self, top, propagate_down, bottom):
+            pass
+"""
+FULLY_CONVOLUTIONAL = """
+layer { name: "score" type: "Convolution" bottom: "data" top: "score"
+  convolution_param { num_output: 4 kernel_size: 2 pad: 9 stride: 2 } }
+layer { name: "up" type: "Deconvolution" bottom: "score" top: "up"
+  convolution_param { num_output: 4 kernel_size: 4 stride: 2 } }
+layer { name: "crop" type: "Crop" bottom: "up" bottom: "data" top: "crop" crop_param { axis: 2 offset: 5 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "crop" bottom: "label" top: "loss" }
+"""
+
+
+def test_images_of_many_sizes(write: Write, tmp_path: Path) -> None:
+    """As FCN's, a layer reads its list in setup and gives each pass an image of its own size."""
+    write("segments", SEGMENTS)
+    write("split_names", "")
+    (tmp_path / "val.txt").write_text("8\n11\n6\n")
+    told = "{'source': 'val.txt', 'mean': (1, 2, 3)}"
+    built = net(python("segments", "Segments", "", "data label", param_str=told) + FULLY_CONVOLUTIONAL, "TRAIN")
+    for index, size in enumerate([8, 11, 6, 8]):
+        out = built(blobs=["data", "crop", "loss"])
+        assert out["data"].shape == (1, 3, size, size + 2)
+        assert out["crop"].shape == (1, 4, size, size + 2)
+        assert out["data"][0, :, 0, 0].tolist() == [index % 3 - mean for mean in (1, 2, 3)]
+        out["loss"].backward()
+
+
+PYTHON_2 = [
+    ('print "done"', "SyntaxError: Missing parentheses in call to 'print'"),
+    ("import cPickle", "ModuleNotFoundError: No module named 'cPickle'"),
+    ("NAMES = {}.iteritems()", "AttributeError: 'dict' object has no attribute 'iteritems'"),
+    ("SIZES = [i for i in xrange(3)]", "NameError: name 'xrange' is not defined"),
+    ("io = caffe.io", 'AttributeError: there is no pycaffe here: "caffe" has Layer, TRAIN and TEST, but no "io"'),
+]
+
+
+@pytest.mark.parametrize(("line", "says"), PYTHON_2, ids=[line for line, _ in PYTHON_2])
+def test_what_cannot_be_imported_is_told_with_its_line(write: Write, line: str, says: str) -> None:
+    """Code of Python 2, or of what only a whole pycaffe has, is refused with file and line and Python's own words."""
+    write("old", f"import caffe\n{line}\n")
+    with pytest.raises(SpecError) as caught:
+        net(DATA + python("old", "Old"))
+    assert f'layer "py": the module "old" cannot be imported: old.py:2: {says}' in caught.value.reason
+
+
+def test_a_folder_named_caffe_is_no_pycaffe(write: Write, tmp_path: Path) -> None:
+    """Caffe's sources in the working directory are not taken for its Python module."""
+    (tmp_path / "caffe" / "src").mkdir(parents=True)
+    write("square", SQUARE)
+    assert net(DATA + python("square", "Square")).blob_shapes["y"] == (2, 3)
+
+
+def test_what_the_code_adds_to_the_path_stays(write: Write, tmp_path: Path) -> None:
+    """A module may put its own folder on sys.path; the working directory is there only while it is imported."""
+    before = list(sys.path)
+    write("square", f"import sys\nsys.path.insert(0, {str(tmp_path / 'lib')!r})\n" + textwrap.dedent(SQUARE))
+    try:
+        net(DATA + python("square", "Square"))
+        assert sys.path == [str(tmp_path / "lib"), *before]
+    finally:
+        sys.path[:] = before
+
+
+def test_a_net_in_double_precision(write: Write) -> None:
+    """In another number type the arrays are float32, and tops, gradients and what the class writes into its blobs are
+    of the net's."""
+    write("weighted", WEIGHTED + "\n    class Writes(Weighted):\n        def forward(self, bottom, top):\n"
+                                 "            self.blobs[0].data[...] = 4\n"
+                                 "            Weighted.forward(self, bottom, top)\n")  # fmt: skip
+    built = net(DATA + WEIGHTED_LAYER.replace('"Weighted"', '"Writes"'), "TRAIN").double()
+    x = torch.randn(2, 3, dtype=torch.double)
+    out = built(data=x)["y"]
+    assert out.dtype == torch.double
+    torch.testing.assert_close(out, (x * 4 + built.layer_params["py"][1]).detach(), rtol=1e-5, atol=1e-6)
+    out.sum().backward()
+    scale = built.layer_params["py"][0]
+    assert scale.tolist() == [4, 4, 4]
+    assert scale.grad is not None and scale.grad.dtype == torch.double
 
 
 def test_caffe_is_only_lent(write: Write) -> None:
@@ -494,6 +695,26 @@ def test_reshaped_a_blob_keeps_as_many_values() -> None:
     assert (blob.data.tolist(), blob.diff.tolist()) == ([[1, 1]] * 3, [[2, 2]] * 3)
     blob.reshape(2)
     assert (blob.data.tolist(), blob.diff.tolist()) == ([0, 0], [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("dims", "error", "message"),
+    [
+        (((2, 3),), TypeError, r"write reshape\(\*shape\) for a tuple"),
+        ((2, -1), ValueError, r"cannot have the shape \(2, -1\): a size is negative"),
+    ],
+)
+def test_a_shape_that_is_none(dims: tuple[int, ...], error: type[Exception], message: str) -> None:
+    """Sizes that are no numbers, or negative ones, are refused in the user's words."""
+    with pytest.raises(error, match=message):
+        Blob((2,)).reshape(*dims)
+
+
+def test_what_python_2_divided() -> None:
+    """A half of an odd size is cut off, as Python 2 did."""
+    blob = Blob()
+    blob.reshape(2, 7 / 2)  # type: ignore[arg-type]
+    assert blob.shape == (2, 3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
