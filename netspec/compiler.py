@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from torch import Tensor, fx, nn
 from netspec import forks
 from netspec.errors import SpecError
 from netspec.graph import Graph, Node
-from netspec.layers import LAYER_TYPES, Layer, LayerError
+from netspec.layers import LAYER_TYPES, Layer, LayerError, LayerType
 from netspec.layers.base import LARGEST_COUNT, Count, Shape
-from netspec.layers.sources import SOURCE_TYPES, Source
+from netspec.layers.sources import SOURCE_TYPES, Source, SourceContext
 from netspec.schema.netspec_pb2 import TRAIN
 
 _RESERVED = fx.GraphModule(nn.Module(), fx.Graph())
@@ -63,7 +63,8 @@ def compile_graph(
                 shapes = _build_layer(compiled, node)
             _refuse_huge(node, shapes)
         except LayerError as error:
-            raise layer_error(graph, node, error.reason, *error.field, wrong=error.wrong, known=error.known) from None
+            reason = layer_error(graph, node, error.reason, *error.field, wrong=error.wrong, known=error.known)
+            raise reason from error.__cause__
         compiled.shapes.update(zip(node.tops, shapes, strict=True))
     for name in set(given) - set(compiled.inputs):
         raise ValueError(f'shapes names "{name}", which is no input of this net ({", ".join(compiled.inputs)})')
@@ -80,8 +81,7 @@ def layer_error(
     graph: Graph, node: Node, reason: str, *names: str, wrong: str = "", known: Iterable[str] = ()
 ) -> SpecError:
     """A SpecError about a layer, at a field inside it or at the layer itself."""
-    where = [part for name in names for part in (name, 0)]
-    return graph.document.error(f'layer "{node.name}": {reason}', *node.where, *where, wrong=wrong, known=known)
+    return graph.document.error(f'layer "{node.name}": {reason}', *node.where, *names, wrong=wrong, known=known)
 
 
 def field_holding(message: Message, value: object) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ def _counted(number: int, what: str) -> str:
 def _open_source(compiled: Compiled, node: Node, device: torch.device, seed: int) -> list[Shape]:
     """Open the data behind a data layer and keep it for the net to draw from."""
     find = _finder(compiled, node)
-    source = SOURCE_TYPES[node.param.type](node.param, node.param.phase, seed=seed, device=device, find=find)
+    source = SOURCE_TYPES[node.param.type](node.param, SourceContext(node.param.phase, seed, device, find))
     compiled.sources.append((node, source))
     _check_count(node, "top", len(node.tops), len(source.shapes))
     return list(source.shapes)
@@ -141,44 +141,22 @@ def _finder(compiled: Compiled, node: Node) -> Callable[[str], Path]:
 
     def find(name: str) -> Path:
         if not document.find(name).exists():
-            places = [str(place) for place in document.places(name)[:2]]
-            looked = f" (neither {' nor '.join(places)})" if len(places) > 1 else ""
-            raise LayerError(f'"{name}" is not there{looked}', *field_holding(node.param, name))
+            beside = [f', nor is "{place}"' for place in document.places(name)[1:2] if str(place) != name]
+            raise LayerError(f'"{name}" is not there{"".join(beside)}', *field_holding(node.param, name))
         return document.find(name)
 
     return find
 
 
 def _build_layer(compiled: Compiled, node: Node) -> list[Shape]:
-    """Build a layer and run it on meta tensors: what comes out are its tops' shapes."""
-    layer_type = LAYER_TYPES.get(node.param.type)
-    if layer_type is None:
-        fork = forks.TYPES.get(node.param.type, "")
-        reason = f'there is no layer type "{node.param.type[:60]}"' if node.param.type else "the layer has no type"
-        reason += forks.origin(fork)
-        known = [] if fork else [*LAYER_TYPES, *SOURCE_TYPES, "Input"]
-        raise compiled.graph.document.error(reason, *node.where, "type", wrong=node.param.type, known=known)
-    if layer_type.runs_code and not compiled.allow_python:
-        code = f'Python code from the module "{node.param.python_param.module[:60]}"'
-        reason = f"this layer runs {code}: allow it with --allow-python (allow_python=True)"
-        raise compiled.graph.document.error(reason, *node.where)
+    """Build a layer and put it into the net; returns its tops' shapes."""
+    layer_type = _layer_type(compiled, node)
     _check_count(node, "bottom", len(node.bottoms), layer_type.bottoms)
     _check_count(node, "top", len(node.tops), layer_type.tops)
     if len(node.param.propagate_down) not in (0, len(node.bottoms)):
         reason = f"{len(node.param.propagate_down)} propagate_down for {_counted(len(node.bottoms), 'bottom')}"
         raise LayerError(reason, "propagate_down")
-    bottoms = [compiled.shapes[name] for name in node.bottoms]
-    try:
-        module = layer_type.build(node.param, bottoms).train(node.param.phase == TRAIN)
-        module.open_files(_finder(compiled, node))
-        with torch.no_grad():
-            result = module(*[torch.empty(shape, device="meta") for shape in bottoms])
-    except LayerError:
-        raise
-    except (RuntimeError, ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
-        cause = "a top would be more than any memory holds" if "overflow" in str(error) else first_line(error)
-        shapes = ", ".join(map(str, bottoms))
-        raise LayerError(f"{node.param.type} cannot take bottoms of shape {shapes}: {cause}") from None
+    module, tops = _run_on_meta(compiled, node, layer_type)
     _check_in_place(compiled, node, module)
     _set_loss_weights(compiled, node, module.is_loss)
     maker = compiled.makers.get(node.bottoms[0]) if node.bottoms else None
@@ -187,7 +165,38 @@ def _build_layer(compiled: Compiled, node: Node) -> list[Shape]:
     key = _free_key(compiled.root, node.name)
     compiled.root.add_module(key, module)
     compiled.layers.append(BuiltLayer(node, key, module))
-    return [tuple(top.shape) for top in ([result] if isinstance(result, Tensor) else result or ())]
+    return [tuple(top.shape) for top in tops]
+
+
+def _layer_type(compiled: Compiled, node: Node) -> LayerType:
+    """The type of a layer; SpecError where there is none of that name, or it runs code that is not allowed."""
+    name, error = node.param.type, compiled.graph.document.error
+    if name not in LAYER_TYPES:
+        fork = forks.TYPES.get(name, "")
+        reason = (f'there is no layer type "{name[:60]}"' if name else "the layer has no type") + forks.origin(fork)
+        known = [] if fork else [*LAYER_TYPES, *SOURCE_TYPES, "Input"]
+        raise error(reason, *node.where, "type", wrong=name, known=known)
+    if LAYER_TYPES[name].runs_code and not compiled.allow_python:
+        code = f'Python code from the module "{node.param.python_param.module[:60]}"'
+        raise error(f"this layer runs {code}: allow it with --allow-python (allow_python=True)", *node.where)
+    return LAYER_TYPES[name]
+
+
+def _run_on_meta(compiled: Compiled, node: Node, layer_type: LayerType) -> tuple[Layer, Sequence[Tensor]]:
+    """A new layer, and its tops as meta tensors."""
+    bottoms = [compiled.shapes[name] for name in node.bottoms]
+    try:
+        module = layer_type.build(node.param, bottoms).train(node.param.phase == TRAIN)
+        module.open_files(_finder(compiled, node))
+        with torch.no_grad():
+            tops = module(*[torch.empty(shape, device="meta") for shape in bottoms])
+    except LayerError:
+        raise
+    except (RuntimeError, ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
+        cause = "a top would be more than any memory holds" if "overflow" in str(error) else first_line(error)
+        shapes = ", ".join(map(str, bottoms))
+        raise LayerError(f"{node.param.type} cannot take bottoms of shape {shapes}: {cause}") from None
+    return module, [tops] if isinstance(tops, Tensor) else tops or ()
 
 
 def _free_key(root: nn.Module, name: str) -> str:

@@ -16,19 +16,17 @@ BYTES = 4  # of a float32
 
 def check_memory(compiled: Compiled, device: torch.device) -> None:
     """SpecError at the first layer whose blobs or tops alone are larger than all memory of the device."""
-    memory, taken = _memory_of(device), 0
+    memory, taken = memory_of(device), 0
     for node in compiled.graph.nodes:
         for top in node.tops:
             shape = compiled.shapes[top]
             if (needed := math.prod(shape) * BYTES) > memory:
-                reason = (
-                    f'the top "{top}" of shape {shape} takes {_readable(needed)}; the device has {_readable(memory)}'
-                )
+                reason = f'the top "{top}" of shape {shape} takes {readable_size(needed)}; the device has {readable_size(memory)}'
                 raise layer_error(compiled.graph, node, reason)
     for layer, blob in own_blobs(compiled):
         taken += blob.numel() * BYTES
         if taken > memory:
-            reason = f"up to here the params take {_readable(taken)}; the device has {_readable(memory)}"
+            reason = f"up to here the params take {readable_size(taken)}; the device has {readable_size(memory)}"
             raise layer_error(compiled.graph, layer.node, reason)
 
 
@@ -44,14 +42,14 @@ def own_blobs(compiled: Compiled) -> Iterator[tuple[BuiltLayer, Tensor]]:
             seen |= {name} - {""}
 
 
-def _memory_of(device: torch.device) -> int:
+def memory_of(device: torch.device) -> int:
     """Bytes of memory, in use or not."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[1])
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _readable(count: float) -> str:
+def readable_size(count: float) -> str:
     """A number of bytes in the largest unit that leaves at least 1."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-_LONGEST_MESSAGE, _LONGEST_REASON, _LONGEST_WORD = 299, 160, 40
-"""Characters. Only a long path can make a message longer; words are cut where the reason would be too long."""
+_LONGEST_MESSAGE, _LONGEST_REASON, _LONGEST_WORD, _LONGEST_PATH = 299, 160, 40, 255
+"""Characters. Only a long path can make a message longer; other words are cut where the reason would be too long."""
+
+_PIECES = re.compile(r'("[^"]*"|\s)')
+_LONG_WORD = re.compile(rf"(\S{{{_LONGEST_WORD // 2}}})\S{{3,}}(\S{{{_LONGEST_WORD // 2}}})")
 
 _SHOWN_COLUMNS = 100
 
@@ -24,6 +27,10 @@ class SnapshotError(NetspecError):
 
 class DataError(NetspecError):
     """A data file cannot be used; the message names the file, the record where there is one, and the cause."""
+
+
+class DivergedError(NetspecError):
+    """The loss of a run is NaN or infinite; the message has the iteration and what is the first that is not finite."""
 
 
 class SpecError(NetspecError):
@@ -47,11 +54,15 @@ class SpecError(NetspecError):
         return f"{message}\n{self.hint}" if self.hint else message
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint with the known name closest to a misspelt one, or nothing where none is close."""
+def nearest(name: str, known: Iterable[str], shown: Mapping[str, str] | None = None) -> str:
+    """A hint with the known name closest to a misspelt one, or nothing where none is close; `shown` says what stands
+    for a name in the hint."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
-    return f'did you mean "{by_lower[found[0]]}"?' if found else ""
+    if not found:
+        return ""
+    best = by_lower[found[0]]
+    return f'did you mean "{(shown or {}).get(best, best)}"?'
 
 
 @contextmanager
@@ -75,10 +86,12 @@ def _window(line: str, column: int, columns: int) -> tuple[str, int]:
 
 
 def _shortened(sentence: str, longest: int = _LONGEST_REASON) -> str:
-    """A sentence in printable characters: one that is too long has the middle of its long words left out, and is cut
-    where that is not enough."""
+    """A sentence in printable characters: one that is too long has the middle of its long words left out, but not of
+    its paths, and is cut where that is not enough."""
     sentence = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in sentence)
     if len(sentence) <= longest:
         return sentence
-    half = _LONGEST_WORD // 2
-    return re.sub(rf"(\S{{{half}}})\S{{3,}}(\S{{{half}}})", r"\1...\2", sentence)[:longest]
+    pieces = _PIECES.split(sentence)
+    paths = [piece for piece in pieces if "/" in piece and len(piece) <= _LONGEST_PATH]
+    room = longest + sum(max(0, len(path) - _LONGEST_WORD) for path in paths)
+    return "".join(piece if piece in paths else _LONG_WORD.sub(r"\1...\2", piece) for piece in pieces)[:room]

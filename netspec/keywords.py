@@ -25,6 +25,8 @@ _OWN_MESSAGES: dict[str, Field] = {
 """The field that a layer type's own keywords go into. As in pycaffe, its message is named after the type: the
 keywords of a type that reads another's message, such as Deconvolution, name that field themselves."""
 
+_READERS = {"recurrent_param": ("LSTM", "RNN")}
+"""The types that read a message named after none of them and share its fields with others."""
 
 _WANTED = {
     FieldDescriptor.CPPTYPE_STRING: "a string",
@@ -62,7 +64,8 @@ def _no_field(type_name: str, name: str, own_fields: Mapping[str, Field]) -> Typ
     reason = f'{type_name} has no field "{name}"'
     holders = [field.name for field in _OWN_MESSAGES.values() if name in field.message_type.fields_by_name]
     if holders and not own_fields:
-        return TypeError(f"{reason}; it belongs into a message, as in {holders[0]}=dict({name}=...)")
+        holder = next((read for read in holders if type_name in _READERS.get(read, ())), holders[0])
+        return TypeError(f"{reason}; it belongs into a message, as in {holder}=dict({name}=...)")
     return TypeError(with_nearest(reason, name, [*own_fields, *_LAYER_FIELDS]))
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from google.protobuf import text_format
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from netspec import forks
 from netspec.errors import SpecError, nearest
-from netspec.positions import Position
+from netspec.positions import STRING, FieldPath, Octals, Position, position_at
 from netspec.schema import netspec_pb2
 
-_STRING_OR_COMMENT = re.compile(r"""\#[^\n]*|(?P<string>"[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*')""")
+_STRING_OR_COMMENT = re.compile(rf"\#[^\n]*|(?P<string>{STRING})")
 _ESCAPE = re.compile(r"""\\(?:[abfnrtv\\'"]|(?![4-7][0-7]{2})[0-7]{1,3}|x[0-9a-fA-F]{1,2}|(?P<unknown>.))""")
 
+_FLOATS = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
 _LONGEST_LINE = 1_000_000
 
+_CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
 _LINE_AND_COLUMN = re.compile(r"^\d+:\d+ : ")
 _NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]+)"')
 _TWICE = re.compile(r'should not have multiple "([^"]+)" fields')
@@ -37,8 +40,6 @@ _WANTED = [
 _OTHERS = [
     (re.compile(r"Value out of range: (?P<found>-\d{1,9})$"), "{} is out of range: this field takes 0 and above"),
     (re.compile(r"Value out of range: (?P<found>\S+)"), "{} is out of this field's range"),
-    (re.compile(r"Invalid octal float: (?P<found>\S+)"), "{} is no number: it begins with 0"),
-    (re.compile(r"String missing ending quote: (?P<quoted>.*)"), "this string has no closing quote"),
     (re.compile(r"Couldn't parse string: "), "this string is not UTF-8"),
 ]
 
@@ -57,6 +58,13 @@ _CAFFE_WORDS = {
 }  # fmt: skip
 """For words of other libraries Caffe's: the first that the message has."""
 
+_MEAN = "the mean of n bottoms is their SUM with a coeff of 1 / n for each"
+_OTHER_WAYS = {
+    "EltwiseOp": dict.fromkeys(("AVE", "AVERAGE", "AVG", "MEAN"), _MEAN)
+    | {"SUB": "the difference of two bottoms is their SUM with coeff: 1 and coeff: -1"},
+}
+"""By enum, how what other libraries have a value for is written."""
+
 _OLDER = {
     "blob_share_mode": "param { share_mode: ... }",
     "blobs_lr": "param { lr_mult: ... }",
@@ -74,7 +82,11 @@ _MOST_PLACES = 3
 
 
 def check_lines(text: str, path: str) -> None:
-    """SpecError at a line that is so long that protobuf would take gigabytes to look at it."""
+    """SpecError at a mark that git leaves between two versions of a text, and at a line that is so long that protobuf
+    would take gigabytes to look at it."""
+    if conflict := _CONFLICT.search(text):
+        reason = "two versions of the text stand here, between the marks of a merge conflict"
+        raise SpecError(reason, path, text, position_at(text, conflict.start()))
     for number, line in enumerate(text.split("\n") if len(text) > _LONGEST_LINE else (), start=1):
         if len(line) > _LONGEST_LINE:
             reason = f"this line has {len(line):,} characters; at most {_LONGEST_LINE:,} are read"
@@ -87,7 +99,24 @@ def check_escapes(text: str, path: str) -> None:
         for escape in _ESCAPE.finditer(text, *string.span("string")) if string["string"] else ():
             if escape["unknown"]:
                 reason = f'a string knows no "{escape[0]}": write "/" in a path, or "\\\\" for a backslash'
-                raise SpecError(reason, path, text, _position(text, escape.start()))
+                raise SpecError(reason, path, text, position_at(text, escape.start()))
+
+
+def check_octals(kind: Any, octals: Octals, text: str, path: str) -> None:
+    """SpecError at a float with a needless 0 in front, in the text of a message of that kind: to Caffe an octal number,
+    which no float may be; protobuf before 6.30 would read it as a decimal one."""
+    for field, (word, offset) in octals.items():
+        if _takes_floats(kind, field):
+            raise SpecError(f"{word} is no number: it begins with 0", path, text, position_at(text, offset))
+
+
+def _takes_floats(kind: Any, path: FieldPath) -> bool:
+    """Whether a kind of message has a field of floats at the path."""
+    field = None
+    for name in path[::2]:
+        field = kind.fields_by_name.get(name) if kind is not None else None
+        kind = field.message_type if field is not None else None
+    return field is not None and field.cpp_type in _FLOATS
 
 
 def readable(error: text_format.ParseError, text: str, path: str) -> SpecError:
@@ -103,10 +132,10 @@ def readable(error: text_format.ParseError, text: str, path: str) -> SpecError:
         return _no_value(match[1], match[2], path, text, (line, column))
     if match := _TWICE.search(reason):
         place = _last(rf"\b{match[1]}\b", text, offset)
-        return SpecError(f'"{match[1]}" is given twice, but can stand only once', path, text, _position(text, place))
+        return SpecError(f'"{match[1]}" is given twice, but can stand only once', path, text, position_at(text, place))
     reason, offset = _reworded(reason, text, offset)
     hint = 'comments begin with "#"' if _OTHER_COMMENT.match(text, offset) else ""
-    return SpecError(reason, path, text, _position(text, offset), hint)
+    return SpecError(reason, path, text, position_at(text, offset), hint)
 
 
 def _no_field(kind: Descriptor, name: str, path: str, text: str, position: Position) -> SpecError:
@@ -144,7 +173,8 @@ def _no_value(enum: str, value: str, path: str, text: str, position: Position) -
     if value[1:-1] in values:
         return SpecError(f"{value} must stand here without its quotes", path, text, position)
     reason = f"{value[:60]} is {known}{forks.origin(fork)}"
-    return SpecError(reason, path, text, position, "" if fork else nearest(value, values))
+    way = _OTHER_WAYS.get(enum.rpartition(".")[2], {}).get(value, "")
+    return SpecError(reason, path, text, position, "" if fork else way or nearest(value, values))
 
 
 def _reworded(reason: str, text: str, offset: int) -> tuple[str, int]:
@@ -182,10 +212,6 @@ def _last(pattern: str, text: str, offset: int) -> int:
         return offset
     line_before = text.rfind("\n", 0, max(text.rfind("\n", 0, offset), 0)) + 1
     return max((match.start() for match in searched.finditer(text, line_before, offset)), default=offset)
-
-
-def _position(text: str, offset: int) -> Position:
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
 def _symbol(full_name: str) -> Descriptor:

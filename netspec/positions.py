@@ -11,20 +11,25 @@ FieldPath = tuple[str | int, ...]
 Position = tuple[int, int]
 """Line and column, both from 1."""
 
+Octals = dict[FieldPath, tuple[str, int]]
+"""For each field (without its last index) that has one, its first number with a needless 0 in front, and its offset."""
+
 # What is most common is one token, since the time goes by the number of tokens.
 _WORD = r"""[^\s{}<>:\[\],;\#"']+"""
-_STRING = r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'"""
+STRING = r""""[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'"""
+"""A string with its quotes, in one line; what lies between two backslashes is taken at once, which saves memory."""
+
 _TOKEN = re.compile(
     rf"""\s*(?:
-     (?P<scalar>({_WORD})\s*:\s*(?:({_WORD})|{_STRING}))
-    |(?P<message>({_WORD})\s*:?\s*[{{<])
+     (?P<scalar>({_WORD})\s*:\s*(?:({_WORD})|{STRING}))
+    |(?P<message>({_WORD})\s*(?::\s*)?[{{<])
     |(?P<close>[}}>])
     |(?P<comment>\#[^\n]*)
     |(?P<list>\[[^\[\]{{}}<>:;\#"']*\])
-    |(?P<string>{_STRING})
+    |(?P<string>{STRING})
     |(?P<open>[{{<])|(?P<mark>[:\[\],;])
     |(?P<word>{_WORD})
-    |(?P<other>.)|\Z)""",
+    |(?P<unclosed>.)|\Z)""",
     re.VERBOSE,
 )
 _SCALAR_NAME, _SCALAR_VALUE, _MESSAGE_NAME = 2, 3, 5
@@ -32,7 +37,8 @@ _SCALAR_NAME, _SCALAR_VALUE, _MESSAGE_NAME = 2, 3, 5
 
 _ELEMENT = re.compile(_WORD)
 
-_LARGE_EXPONENT = re.compile(r"e\+?\d\d")
+_SUSPECT = re.compile(r"nan|inf|e\+?\d\d|0(?<![\w.]0)\d", re.IGNORECASE)
+_LEADING_ZERO = re.compile(r"-?0\d")
 _LONG_NUMBER = 30
 
 _DEEPEST = 100
@@ -53,14 +59,15 @@ class Positions(Mapping[FieldPath, Position]):
     """The position of every field's name (in a list: of its value). Kept as offsets in one list for each repeated
     field, since a text may hold a million numbers."""
 
-    def __init__(self, text: str, offsets: dict[FieldPath, list[int]]) -> None:
+    def __init__(self, text: str, offsets: dict[FieldPath, list[int]], octals: Octals) -> None:
         self._text, self._offsets = text, offsets
+        self.octals = octals
 
     def __getitem__(self, path: FieldPath) -> Position:
         offsets, index = self._offsets[path[:-1]], path[-1]
         if not isinstance(index, int) or index >= len(offsets):
             raise KeyError(path)
-        return _position(self._text, offsets[index])
+        return position_at(self._text, offsets[index])
 
     def __iter__(self) -> Iterator[FieldPath]:
         return ((*field, index) for field, offsets in self._offsets.items() for index in range(len(offsets)))
@@ -69,7 +76,8 @@ class Positions(Mapping[FieldPath, Position]):
         return sum(map(len, self._offsets.values()))
 
 
-def _position(text: str, offset: int) -> Position:
+def position_at(text: str, offset: int) -> Position:
+    """The line and column of an offset in a text."""
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
@@ -84,12 +92,18 @@ class _Reader:
         self.name: FieldPath = ()
         self.offsets: list[int] = []
         self.in_value = self.in_list = self.first = False
+        self.octals: Octals = {}
         # Hardly any text needs its numbers looked at one by one.
-        lower = text.lower()
-        self.suspects = "nan" in lower or "inf" in lower or _LARGE_EXPONENT.search(lower) is not None
+        self.suspects = _SUSPECT.search(text) is not None
 
     def error(self, reason: str, offset: int) -> TextError:
-        return TextError(reason, _position(self.text, offset))
+        return TextError(reason, position_at(self.text, offset))
+
+    def unclosed(self, offset: int) -> TextError:
+        """The error at a quote without a partner in its line."""
+        before = self.text[self.text.rfind("\n", 0, offset) + 1 : offset]
+        guilty = "this string, or one before it in the line," if {'"', "'"} & set(before) else "this string"
+        return self.error(f"{guilty} has no closing quote", offset)
 
     def field(self, name: str, offset: int) -> None:
         """A field's name was read; its value or its message comes next."""
@@ -101,6 +115,8 @@ class _Reader:
         """A value was read, of the field or of its list."""
         if (self.suspects or len(word) > _LONG_NUMBER) and not _is_finite(word):
             raise self.error(f"{word} is not a number that a net or solver can use", offset)
+        if self.suspects and _LEADING_ZERO.match(word):
+            self.octals.setdefault(self.name, (word, offset))
         if self.in_list:
             self.element(offset)
         else:
@@ -159,7 +175,7 @@ def _is_finite(word: str) -> bool:
 def locate(text: str) -> Positions:
     """Map the path of every field in a text to the position of its name (in a list: of its value).
 
-    Raises TextError for a brace that is never closed or closes nothing, and for nan and inf.
+    Raises TextError for a brace or a string that is never closed, a brace that closes nothing, and for nan and inf.
     """
     reader = _Reader(text)
     for match in _TOKEN.finditer(text):
@@ -167,7 +183,7 @@ def locate(text: str) -> Positions:
     if reader.open:
         _, path, _, offset, _ = reader.open[-1]
         raise reader.error(f'the "{{" of "{path[-1] if path else ""}" is never closed', offset)
-    return Positions(text, reader.found)
+    return Positions(text, reader.found, reader.octals)
 
 
 def _take(reader: _Reader, match: re.Match[str]) -> None:
@@ -191,3 +207,5 @@ def _take(reader: _Reader, match: re.Match[str]) -> None:
         reader.value(match[kind] if kind == "word" else "", match.start(kind))
     elif kind == "word":
         reader.field(match[kind], match.start(kind))
+    elif kind == "unclosed":
+        raise reader.unclosed(match.start(kind))

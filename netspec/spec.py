@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from netspec.errors import SpecError, nearest
-from netspec.mistakes import check_escapes, check_lines, readable
+from netspec.mistakes import check_escapes, check_lines, check_octals, readable
 from netspec.positions import FieldPath, Position, Positions, TextError, locate
 from netspec.templates import fill
 
@@ -113,10 +113,11 @@ def parse(text: str, kind: type[M], path: str = "<text>", define: Mapping[str, s
     check_lines(text, path)
     text = fill(text, define or {}, path)
     try:
-        locate(text)
+        positions = locate(text)
     except TextError as error:
         raise SpecError(error.reason, path, text, error.position) from None
     check_escapes(text, path)
+    check_octals(kind.DESCRIPTOR, positions.octals, text, path)
     message = kind()
     try:
         text_format.Parse(text, message)
@@ -210,5 +211,6 @@ def _why_unreadable(path: Path, error: OSError) -> str:
 
 
 def _nearest_file(path: Path) -> str:
-    siblings = [str(path.with_name(other.name)) for other in path.parent.iterdir()] if path.parent.is_dir() else []
-    return nearest(str(path), siblings)
+    others = path.parent.iterdir() if path.parent.is_dir() else ()
+    siblings = {other.name: str(path.parent / other.name) for other in others if other.is_file()}
+    return nearest(path.name, siblings, siblings)

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 
 from netspec.errors import SpecError, nearest
+from netspec.positions import STRING, position_at
 
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_]\w*)\}|(?P<bare>[A-Za-z_]\w*))")
 _PIECE = re.compile(
-    r"""(?P<comment>\#[^\n]*)
-    |(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[^"'\#]+|["'])""",
+    rf"""(?P<comment>\#[^\n]*)
+    |(?P<text>{STRING}|[^"'\#]+|["'][^\n]*)""",
     re.VERBOSE,
 )
 
@@ -34,10 +35,9 @@ def fill(text: str, define: Mapping[str, str], path: str) -> str:
 
 
 def _undefined(variable: re.Match[str], define: Mapping[str, str], text: str, path: str) -> SpecError:
-    name, start = variable["braced"] or variable["bare"], variable.start()
-    position = (text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start))
+    name = variable["braced"] or variable["bare"]
     reason = f"the text has a variable {variable[0]}: give it with --define {name}=VALUE"
-    return SpecError(reason, path, text, position, nearest(name, define))
+    return SpecError(reason, path, text, position_at(text, variable.start()), nearest(name, define))
 
 
 def definitions(assignments: Iterable[str]) -> dict[str, str]:

@@ -110,6 +110,34 @@ def names(param: NetParameter) -> list[tuple[str, str, str]]:
     return [(layer.name, " ".join(layer.bottom), " ".join(layer.top)) for layer in param.layer]
 
 
+def test_a_block_as_scripts_write_it() -> None:
+    """Functions that return a layer and those in place on it, one of them for each phase, named through strings."""
+
+    def block(bottom: Any) -> tuple[Any, ...]:
+        conv = L.Convolution(bottom, num_output=np.array([8, 16])[1], kernel_size=1, param=[dict(lr_mult=1)] * 2)
+        norms = [
+            L.BatchNorm(conv, in_place=True, include=dict(phase=phase), use_global_stats=phase == 1) for phase in (0, 1)
+        ]
+        return conv, *norms, L.Scale(conv, scale_param=dict(bias_term=True), in_place=True), L.ReLU(conv, in_place=True)
+
+    n = NetSpec()
+    n.data, n.label = L.Python(module="m", layer="Source", ntop=2, param_str=str(dict(split="train", mean=(1, 2))))
+    (n.conv1, n.bn1_train, n["bn1_test"], n.scale1, n.relu1) = block(n.data)
+    setattr(n, "loss/1", L.SoftmaxWithLoss(getattr(n, "relu" + "1"), n.label, loss_param=dict(ignore_label=255)))
+    written = n.to_proto()
+    assert names(written) == [
+        ("data", "", "data label"),
+        ("conv1", "data", "conv1"),
+        *((name, "conv1", "conv1") for name in ("bn1_train", "bn1_test", "scale1", "relu1")),
+        ("loss/1", "conv1 label", "loss/1"),
+    ]
+    assert [layer.include[0].phase for layer in written.layer[2:4]] == [0, 1]
+    assert (
+        parse_net(str(written)) == written
+        and written.layer[0].python_param.param_str == "{'split': 'train', 'mean': (1, 2)}"
+    )
+
+
 def test_what_is_not_named_is_numbered_by_type() -> None:
     """As in pycaffe: a layer is named after its first top, and tops without a name count up by the layer's type."""
     n = NetSpec()
@@ -214,6 +242,11 @@ def test_a_written_net_may_be_changed() -> None:
             TypeError,
             'Deconvolution has no field "kernel_size"; it belongs into a message, as in '
             "convolution_param=dict(kernel_size=...)",
+        ),
+        (
+            lambda x: L.LSTM(x, x, num_output=3),
+            TypeError,
+            'LSTM has no field "num_output"; it belongs into a message, as in recurrent_param=dict(num_output=...)',
         ),
         (lambda x: L.Silence(x, nam="a"), TypeError, 'Silence has no field "nam"; did you mean "name"?'),
         (

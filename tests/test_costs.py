@@ -12,7 +12,7 @@ PRODUCT = 'layer {{ name: "{0}" type: "InnerProduct" bottom: "x" top: "{0}" {1} 
 @pytest.fixture
 def small_device(monkeypatch):
     """A device with 100 kB of memory."""
-    monkeypatch.setattr(costs, "_memory_of", lambda device: 100_000)
+    monkeypatch.setattr(costs, "memory_of", lambda device: 100_000)
 
 
 def refusal(text):
@@ -84,4 +84,4 @@ def test_hostile_input(dims):
 
 def test_memory_of_this_machine():
     """The memory of the CPU is a plausible number of bytes."""
-    assert 2**28 < costs._memory_of(torch.device("cpu")) < 2**60
+    assert 2**28 < costs.memory_of(torch.device("cpu")) < 2**60

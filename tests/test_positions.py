@@ -108,10 +108,14 @@ def test_places(text: str, found: dict[FieldPath, tuple[int, int]]) -> None:
             for word in ("nan", "-inf", "inff", "NaNf", "1e39", "-4e38f")
         ),
         ("a: [1, nan]", "nan is not a number", (1, 8)),
+        ("a: 'b\n'", "this string has no closing quote", (1, 4)),
+        (r'a: "b\"', "this string has no closing quote", (1, 4)),
+        ("a: 'b c: 'd'", "this string, or one before it in the line, has no closing quote", (1, 12)),
     ],
 )
 def test_texts_that_do_not_fit_together(text: str, reason: str, position: tuple[int, int]) -> None:
-    """Braces without a partner, bottomless nesting, and numbers that are none, are reported where they stand."""
+    """Braces and quotes without a partner, bottomless nesting, and numbers that are none, are reported where they
+    stand."""
     with pytest.raises(TextError) as caught:
         locate(text)
     assert reason in caught.value.reason

@@ -176,6 +176,31 @@ def test_a_text_survives_being_printed(path: Path) -> None:
     assert parse_net(to_text(net)) == net
 
 
+OCTALS = [
+    ("max_iter: 010", "max_iter: 8"),
+    ("stepvalue: [-017, 0x1F, 00]", "stepvalue: [-15, 31, 0]"),
+    ("net_param { layer { convolution_param { pad: 02 } } }", "net_param { layer { convolution_param { pad: 2 } } }"),
+    ("base_lr: 0.010", "base_lr: 0.01"),
+    ("base_lr: 0", "base_lr: 0.0"),
+    ("net: '010' # 010", "net: '010'"),
+]
+
+
+@pytest.mark.parametrize(("text", "meaning"), OCTALS, ids=[text for text, _ in OCTALS])
+def test_a_whole_number_may_be_octal(text: str, meaning: str) -> None:
+    """A whole number with a 0 in front is octal, as in Caffe."""
+    assert parse(text, SolverParameter).message == parse(meaning, SolverParameter).message
+
+
+@pytest.mark.parametrize("number", ["010", "-010", "00", "010.5", "00.5f", "01e2", "08"])
+def test_a_float_may_not_be_octal(number: str) -> None:
+    """Nor is it decimal with a 0 in front, alone or in a list, whatever the version of protobuf."""
+    for before, after in [("base_lr: 1 gamma: ", ""), ("net_param { layer { loss_weight: [1, ", "] } }")]:
+        with pytest.raises(SpecError, match=f"{number} is no number: it begins with 0") as caught:
+            parse(before + number + after, SolverParameter)
+        assert (caught.value.line, caught.value.column) == (1, len(before) + 1)
+
+
 def test_a_list_is_printed_one_value_a_line() -> None:
     """A repeated number is printed as Caffe does, one a line."""
     assert to_text(parse_solver("test_iter: [1, 2]")) == "test_iter: 1\ntest_iter: 2\n"

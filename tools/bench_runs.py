@@ -21,7 +21,7 @@ from netspec import Solver
 from netspec.data import read_mean
 from netspec.layers.activation import Dropout
 from netspec.layers.base import Shape
-from netspec.layers.sources import source
+from netspec.layers.sources import SourceContext, source
 from netspec.schema.netspec_pb2 import LayerParameter, SolverParameter
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
@@ -219,22 +219,14 @@ def _check_losses(name: str, by_hand: Loop, solver: Solver) -> None:
 class Resident:
     """A data layer that hands out one batch of noise for ever; `netspec.layers.sources.Source` has the interface."""
 
-    def __init__(
-        self,
-        param: LayerParameter,
-        phase: int,
-        *,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        find: Callable[[str], Path] = Path,
-    ) -> None:
+    def __init__(self, param: LayerParameter, context: SourceContext) -> None:
         size, crop = param.data_param.batch_size, param.transform_param.crop_size
         self.shapes: list[Shape] = [(size, 3, crop, crop), (size,)]
         self.epoch_size, self.position, self.wait_seconds = size, 0, 0.0
-        random = torch.Generator().manual_seed(seed)
+        random = torch.Generator().manual_seed(context.seed)
         images = torch.randn(self.shapes[0], generator=random)
         labels = torch.randint(CLASSES, (size,), generator=random).float()
-        self._batch = images.to(device), labels.to(device)
+        self._batch = images.to(context.device), labels.to(context.device)
 
     def next(self) -> tuple[Tensor, ...]:
         return self._batch

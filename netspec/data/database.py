@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
-import torch
-
-from netspec.data.feed import CPU, Feed
+from netspec.data.feed import Feed
 from netspec.data.images import stored_images
 from netspec.data.lmdb_store import LmdbStore
 from netspec.data.records import Records
 from netspec.layers.base import LayerError
-from netspec.layers.sources import source
+from netspec.layers.sources import SourceContext, source
 from netspec.schema.netspec_pb2 import DataParameter, LayerParameter
 
 
@@ -24,22 +19,14 @@ class Data(Feed):
     come in the order of their keys; `shuffle`, which Caffe has not, gives every epoch an order of its own.
     """
 
-    def __init__(
-        self,
-        param: LayerParameter,
-        phase: int,
-        *,
-        seed: int = 0,
-        device: torch.device = CPU,
-        find: Callable[[str], Path] = Path,
-    ) -> None:
+    def __init__(self, param: LayerParameter, context: SourceContext) -> None:
         _refuse(param)
         data = param.data_param
-        store = LmdbStore(find(data.source))
+        store = LmdbStore(context.find(data.source))
         if data.HasField("backend") and data.backend == DataParameter.LEVELDB:
             raise LayerError(f"the backend is LEVELDB, but {store.path} is an LMDB", "data_param", "backend")
         records = Records(store, _colour(param), data.cache)
-        super().__init__(stored_images(records, param, data, phase, seed, device, find), data.prefetch)
+        super().__init__(stored_images(records, param, data, context), data.prefetch)
         self.shapes = self.shapes[: len(param.top)]
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from netspec.data.batches import TensorBatches, Tops
-from netspec.data.feed import CPU, Feed
+from netspec.data.feed import Feed
 from netspec.data.labels import LabelRule
 from netspec.data.order import Indices, words
 from netspec.fillers import FillerError, fill
 from netspec.layers.base import LARGEST_COUNT, LayerError, Shape
-from netspec.layers.sources import source
+from netspec.layers.sources import SourceContext, source
 from netspec.schema.netspec_pb2 import DummyDataParameter, FillerParameter, LayerParameter
 
 _FIELD = "dummy_data_param"
@@ -68,15 +66,7 @@ class DummyData(Feed):
     every record is one batch.
     """
 
-    def __init__(
-        self,
-        param: LayerParameter,
-        phase: int,
-        *,
-        seed: int = 0,
-        device: torch.device = CPU,
-        find: Callable[[str], Path] = Path,
-    ) -> None:
+    def __init__(self, param: LayerParameter, context: SourceContext) -> None:
         dummy, tops = param.dummy_data_param, len(param.top)
         if not tops:
             raise LayerError("a DummyData layer needs a top", "top")
@@ -86,7 +76,7 @@ class DummyData(Feed):
         fillers *= tops // len(fillers)
         for shape, filler in zip(shapes, fillers, strict=True):
             _try(shape, filler)
-        super().__init__(DummyBatches(shapes, fillers, seed, device), param.data_param.prefetch)
+        super().__init__(DummyBatches(shapes, fillers, context.seed, context.device), param.data_param.prefetch)
 
 
 def _shapes(dummy: DummyDataParameter, tops: int) -> list[Shape]:

@@ -7,13 +7,9 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
-
 from netspec.data.batches import Batches, Tops
 from netspec.data.labels import LabelRule
 from netspec.layers.base import Shape
-
-CPU = torch.device("cpu")
 
 
 class Feed:

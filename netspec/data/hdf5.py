@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from netspec.data.batches import TensorBatches, Tops
-from netspec.data.feed import CPU, Feed
+from netspec.data.feed import Feed
 from netspec.data.labels import LabelRule
 from netspec.data.list_file import read_lines
 from netspec.data.order import Indices, in_epochs, permutation
 from netspec.errors import DataError
 from netspec.layers.base import LayerError, Shape
-from netspec.layers.sources import source
+from netspec.layers.sources import SourceContext, source
 from netspec.schema.netspec_pb2 import LayerParameter
 
 _FIELD = "hdf5_data_param"
@@ -111,19 +111,11 @@ class HDF5Data(Feed):
     tops are taken for data and labels where labels are checked.
     """
 
-    def __init__(
-        self,
-        param: LayerParameter,
-        phase: int,
-        *,
-        seed: int = 0,
-        device: torch.device = CPU,
-        find: Callable[[str], Path] = Path,
-    ) -> None:
+    def __init__(self, param: LayerParameter, context: SourceContext) -> None:
         _refuse(param)
         hdf5 = param.hdf5_data_param
-        files = _open(find(hdf5.source), param.top, find)
-        batches = Hdf5Batches(files, hdf5.batch_size, hdf5.shuffle, seed, device)
+        files = _open(context.find(hdf5.source), param.top, context.find)
+        batches = Hdf5Batches(files, hdf5.batch_size, hdf5.shuffle, context.seed, context.device)
         super().__init__(batches, param.data_param.prefetch)
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from netspec.data.datum import Pixels, decode, encoded_datum
-from netspec.data.feed import CPU, Feed
+from netspec.data.feed import Feed
 from netspec.data.images import stored_images
 from netspec.data.labels import Labels
 from netspec.data.list_file import read_lines
@@ -17,7 +16,7 @@ from netspec.data.records import Records
 from netspec.data.resize import resize
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
-from netspec.layers.sources import source
+from netspec.layers.sources import SourceContext, source
 from netspec.schema.netspec_pb2 import ImageDataParameter, LayerParameter
 
 _FIELD = "image_data_param"
@@ -87,20 +86,12 @@ class ImageData(Feed):
     Unlike in torchvision the resizing keeps no aspect. A label may be a fraction, which Caffe would cut off.
     """
 
-    def __init__(
-        self,
-        param: LayerParameter,
-        phase: int,
-        *,
-        seed: int = 0,
-        device: torch.device = CPU,
-        find: Callable[[str], Path] = Path,
-    ) -> None:
+    def __init__(self, param: LayerParameter, context: SourceContext) -> None:
         images = param.image_data_param
         _refuse(images)
         size = (images.new_height, images.new_width) if images.new_height else None
-        store = ImageList(find(images.source), ImageFiles(images.root_folder, find), size)
-        batches = stored_images(Records(store, images.is_color), param, images, phase, seed, device, find)
+        store = ImageList(context.find(images.source), ImageFiles(images.root_folder, context.find), size)
+        batches = stored_images(Records(store, images.is_color), param, images, context)
         super().__init__(batches, param.data_param.prefetch)
 
 

@@ -18,6 +18,7 @@ from netspec.data.mean import Mean, read_mean
 from netspec.data.order import Indices, Order
 from netspec.data.transform import Crops, Transform
 from netspec.errors import DataError
+from netspec.layers.sources import SourceContext
 from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter, LayerParameter
 
 
@@ -109,15 +110,13 @@ def stored_images(
     images: ImageSet,
     param: LayerParameter,
     settings: DataParameter | ImageDataParameter,
-    phase: int,
-    seed: int,
-    device: torch.device,
-    find: Callable[[str], Path],
+    context: SourceContext,
 ) -> ImageBatches:
     """The batches of a set that lies in files, as a layer's message wants them; `settings` is its part on the data."""
-    transform = Transform(param.transform_param, phase, images.shape, seed, mean_of(param, find))
+    mean = mean_of(param, context.find)
+    transform = Transform(param.transform_param, context.phase, images.shape, context.seed, mean)
     order = Order(len(images), settings.shuffle, settings.rand_skip)
-    return ImageBatches(images, transform, order, settings.batch_size, seed, device)
+    return ImageBatches(images, transform, order, settings.batch_size, context.seed, context.device)
 
 
 def mean_of(param: LayerParameter, find: Callable[[str], Path]) -> Mean | None:

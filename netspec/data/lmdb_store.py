@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from weakref import WeakValueDictionary
+from threading import RLock
 
 import lmdb
 from google.protobuf.message import DecodeError
@@ -22,8 +24,13 @@ from netspec.schema.netspec_pb2 import Datum
 _FIRST_MAP_SIZE = 1 << 24
 _RECORDS_A_COMMIT = 1000
 
-# The lmdb binding refuses to open a file twice in one process; a train net and a test net may read the same one.
-_open_environments: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()
+_File = tuple[int, int]  # device and inode
+
+# The lmdb binding refuses to open a file twice in one process, but a train net and a test net may read the same one:
+# its stores share an environment, which is closed when the last of them goes.
+_environments: dict[_File, lmdb.Environment] = {}
+_stores: Counter[_File] = Counter()
+_lock = RLock()  # the garbage collector may let a store go while another is opened, in the same thread or not
 
 
 class LmdbStore:
@@ -39,7 +46,8 @@ class LmdbStore:
         file = _data_file(path)
         self.identity = _identity(file)
         """A text that changes when the store does."""
-        self._environment = _open(file, path, self.identity)
+        self._environment = _environment_for(self, file)
+        _refuse_cut(self._environment, file)
         self._count = int(self._environment.stat()["entries"])
         if not self._count:
             raise DataError(f"{path}: the LMDB holds no records")
@@ -116,16 +124,29 @@ def _identity(file: Path) -> str:
     return f"{file.resolve()} {status.st_size} {status.st_mtime_ns}"
 
 
-def _open(file: Path, path: Path, identity: str) -> lmdb.Environment:
-    environment = _open_environments.get(identity)
-    if environment is None:
-        try:
-            environment = lmdb.open(str(file), subdir=False, readonly=True, lock=False, readahead=True)
-        except lmdb.Error as error:
-            raise DataError(f"{path}: cannot be opened as an LMDB: {error}") from None
-        _open_environments[identity] = environment
-    _refuse_cut(environment, file)
-    return environment
+def _environment_for(store: LmdbStore, file: Path) -> lmdb.Environment:
+    """The environment of a file, open for as long as the store lives."""
+    status = file.stat()
+    key = (status.st_dev, status.st_ino)
+    with _lock:
+        _stores[key] += 1
+        weakref.finalize(store, _leave, key).atexit = False
+        if key not in _environments:
+            try:
+                _environments[key] = lmdb.open(str(file), subdir=False, readonly=True, lock=False, readahead=True)
+            except lmdb.Error as error:
+                raise DataError(f"{store.path}: cannot be opened as an LMDB: {error}") from None
+        return _environments[key]
+
+
+def _leave(key: _File) -> None:
+    """A store of that file is gone."""
+    with _lock:
+        _stores[key] -= 1
+        if not _stores[key]:
+            del _stores[key]
+            if environment := _environments.pop(key, None):
+                environment.close()
 
 
 def _refuse_cut(environment: lmdb.Environment, file: Path) -> None:

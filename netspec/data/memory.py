@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,14 @@ from torch import Tensor
 
 from netspec.data.batches import Tops
 from netspec.data.datum import Pixels
-from netspec.data.feed import CPU, Feed
+from netspec.data.feed import Feed
 from netspec.data.images import ImageBatches, mean_of
 from netspec.data.labels import LabelRule, Labels
 from netspec.data.order import Indices, Order
 from netspec.data.transform import Transform
 from netspec.errors import DataError
 from netspec.layers.base import LayerError, Shape
-from netspec.layers.sources import source
+from netspec.layers.sources import SourceContext, source
 from netspec.schema.netspec_pb2 import LayerParameter
 
 _FIELD = "memory_data_param"
@@ -57,25 +56,17 @@ class MemoryData(Feed):
     set_input_arrays passes the transform by with a warning, transform_param counts for arrays too.
     """
 
-    def __init__(
-        self,
-        param: LayerParameter,
-        phase: int,
-        *,
-        seed: int = 0,
-        device: torch.device = CPU,
-        find: Callable[[str], Path] = Path,
-    ) -> None:
+    def __init__(self, param: LayerParameter, context: SourceContext) -> None:
         memory = param.memory_data_param
         for field in ("batch_size", "channels", "height", "width"):
             if not getattr(memory, field):
                 raise LayerError(f"{field} is missing or 0", _FIELD, field)
-        self._param, self._phase, self._mean = param, phase, mean_of(param, find)
+        self._param, self._phase, self._mean = param, context.phase, mean_of(param, context.find)
         self._made: Shape = (memory.channels, memory.height, memory.width)
         self._rules: list[LabelRule] = []
         stored = self._made if self._mean is None else self._mean.shape
         nothing = Arrays(np.empty((0, *stored), np.float32), np.empty(0), param.name)
-        super().__init__(self._batches_of(nothing, seed, device), param.data_param.prefetch)
+        super().__init__(self._batches_of(nothing, context.seed, context.device), param.data_param.prefetch)
 
     def set(self, data: Any, labels: Any) -> None:
         """Hand out these images (N, C, H, W) and labels (N values) from now on, in order and again and again: arrays

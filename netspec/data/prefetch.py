@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from queue import SimpleQueue
-from threading import Semaphore, Thread
+from threading import Semaphore, Thread, current_thread
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -39,7 +39,8 @@ class Prefetch(Generic[T]):
         """Stop the thread once the item at work is done; items that nobody took are lost."""
         self._closed = True
         self._room.release()
-        self._thread.join()
+        if self._thread is not current_thread():  # which it is where the garbage collector runs there
+            self._thread.join()
 
     def _run(self) -> None:
         try:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 
 from netspec.data.batches import TensorBatches, Tops
 from netspec.data.datum import Pixels
-from netspec.data.feed import CPU, Feed
+from netspec.data.feed import Feed
 from netspec.data.image_list import ImageFiles
 from netspec.data.images import mean_of
 from netspec.data.labels import LabelRule
@@ -23,7 +21,7 @@ from netspec.data.transform import Transform
 from netspec.data.window_file import Windows, read_windows
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
-from netspec.layers.sources import source
+from netspec.layers.sources import SourceContext, source
 from netspec.schema.netspec_pb2 import LayerParameter
 
 _FIELD = "window_data_param"
@@ -70,16 +68,21 @@ class WindowBatches(TensorBatches):
         window, transform = param.window_data_param, param.transform_param
         self._windows, self._files, self._mean = windows, files, mean
         self._background, self._foreground = np.flatnonzero(windows.labels == 0), np.flatnonzero(windows.labels)
-        self._foreground_size = int(np.float32(window.batch_size) * np.float32(window.fg_fraction))
+        self._background_size = window.batch_size - int(np.float32(window.batch_size) * np.float32(window.fg_fraction))
+        if self._background_size < window.batch_size and not len(self._foreground):
+            overlap = f"an overlap of {window.fg_threshold:g} or more"
+            raise DataError(f"{windows.path}: no window is foreground, with {overlap}")
+        if self._background_size and not len(self._background):
+            raise DataError(f"{windows.path}: no window is background, with an overlap below {window.bg_threshold:g}")
         self._crop, self._pad, self._square = transform.crop_size, window.context_pad, window.crop_mode == "square"
         self._mirror, self._scale = transform.mirror, np.float32(transform.scale)
         super().__init__([(window.batch_size, *mean.shape), (window.batch_size,)], len(windows.labels), seed, device)
 
     def choose(self, positions: Indices) -> Indices:
         random = words(positions, self.seed, _WINDOW)
-        background = self._background[below(random, len(self._background))]
-        foreground = self._foreground[below(random, len(self._foreground))]
-        return np.where(np.arange(len(positions)) < len(positions) - self._foreground_size, background, foreground)
+        background = below(random[: self._background_size], len(self._background))
+        foreground = below(random[self._background_size :], len(self._foreground))
+        return np.concatenate((self._background[background], self._foreground[foreground]))
 
     def load(self, chosen: Indices, positions: Indices) -> Tops:
         data = np.zeros((len(chosen), *self._mean.shape), np.float32)
@@ -137,21 +140,14 @@ class WindowData(Feed):
     around it instead of stretching it. A pass over every record takes each window once.
     """
 
-    def __init__(
-        self,
-        param: LayerParameter,
-        phase: int,
-        *,
-        seed: int = 0,
-        device: torch.device = CPU,
-        find: Callable[[str], Path] = Path,
-    ) -> None:
+    def __init__(self, param: LayerParameter, context: SourceContext) -> None:
         _refuse(param)
         window = param.window_data_param
-        windows = read_windows(find(window.source)).sorted_out(window.fg_threshold, window.bg_threshold)
-        files = ImageFiles(window.root_folder, find, window.cache_images)
-        mean = _mean(param, phase, windows.channels, find)
-        super().__init__(WindowBatches(windows, files, param, mean, seed, device), param.data_param.prefetch)
+        windows = read_windows(context.find(window.source)).sorted_out(window.fg_threshold, window.bg_threshold)
+        files = ImageFiles(window.root_folder, context.find, window.cache_images)
+        mean = _mean(param, windows.channels, context)
+        batches = WindowBatches(windows, files, param, mean, context.seed, context.device)
+        super().__init__(batches, param.data_param.prefetch)
 
 
 def _refuse(param: LayerParameter) -> None:
@@ -171,12 +167,12 @@ def _refuse(param: LayerParameter) -> None:
         raise LayerError(f'crop_mode must be "warp" or "square", not "{window.crop_mode}"', _FIELD, "crop_mode")
 
 
-def _mean(param: LayerParameter, phase: int, channels: int, find: Callable[[str], Path]) -> Mean:
+def _mean(param: LayerParameter, channels: int, context: SourceContext) -> Mean:
     """What is taken off every crop: the middle of the mean image, as far from its top as from its left, or values."""
     transform, crop = param.transform_param, param.transform_param.crop_size
     shape = (channels, crop, crop)
-    Transform(transform, phase, shape)  # refuses what makes no sense
-    stored = mean_of(param, find)
+    Transform(transform, context.phase, shape)  # refuses what makes no sense
+    stored = mean_of(param, context.find)
     if stored is None:
         values = np.array(transform.mean_value or [0], np.float32)
         return np.broadcast_to(values[:, None, None], shape)

@@ -39,17 +39,13 @@ class Windows:
 
     def sorted_out(self, fg_threshold: float, bg_threshold: float) -> Windows:
         """Foreground (overlap from `fg_threshold` on) and background (below `bg_threshold`, labelled 0); the others
-        are left out. DataError where there is none of a kind, or foreground of class 0."""
+        are left out. DataError where there is foreground of class 0."""
         foreground = self.overlaps >= np.float32(fg_threshold)
         background = ~foreground & (self.overlaps < np.float32(bg_threshold))
         if wrong := np.flatnonzero(foreground & (self.labels < 1)).tolist():
             raise DataError(
                 f"{self.where(wrong[0])}: foreground of class {self.labels[wrong[0]]:g}, which is background"
             )
-        if not foreground.any():
-            raise DataError(f"{self.path}: no window is foreground, with an overlap of {fg_threshold:g} or more")
-        if not background.any():
-            raise DataError(f"{self.path}: no window is background, with an overlap below {bg_threshold:g}")
         used = foreground | background
         kept = {name: getattr(self, name)[used] for name in ("image", "corners", "overlaps", "lines")}
         return replace(self, labels=np.where(foreground, self.labels, 0)[used], **kept)

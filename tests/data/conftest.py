@@ -10,7 +10,7 @@ from PIL import Image
 
 from netspec.data import datum
 from netspec.data.lmdb_store import write_lmdb
-from netspec.layers.sources import SOURCE_TYPES
+from netspec.layers.sources import SOURCE_TYPES, SourceContext
 from netspec.schema.netspec_pb2 import TRAIN, LayerParameter
 
 
@@ -60,7 +60,7 @@ def opened():
 
     def opened(text, phase=TRAIN, device="cpu", **options):
         param = text_format.Parse(text, LayerParameter())
-        sources.append(SOURCE_TYPES[param.type](param, phase, device=torch.device(device), **options))
+        sources.append(SOURCE_TYPES[param.type](param, SourceContext(phase, device=torch.device(device), **options)))
         return sources[-1]
 
     yield opened

@@ -18,7 +18,7 @@ from netspec.data.lmdb_store import write_lmdb
 from netspec.data.mean import write_mean
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
-from netspec.layers.sources import SOURCE_TYPES
+from netspec.layers.sources import SOURCE_TYPES, SourceContext
 from netspec.schema.netspec_pb2 import TEST, TRAIN, LayerParameter
 
 COUNT = 10
@@ -39,7 +39,7 @@ def feed(path, text="", phase=TRAIN, batch=4, tops=("data", "label"), transform=
     param = LayerParameter(name="data", type="Data", top=tops)
     text_format.Parse(f'source: "{path}" batch_size: {batch} backend: LMDB {text}', param.data_param)
     text_format.Parse(transform, param.transform_param)
-    return Data(param, phase, device=torch.device(device), **options)
+    return Data(param, SourceContext(phase, device=torch.device(device), **options))
 
 
 def labels(source, batches):
@@ -182,7 +182,7 @@ def test_refuses_a_wrong_message(change, field, cause, path):
     text_format.Parse(f'source: "{path}" batch_size: 4 backend: LMDB', param.data_param)
     change(param)
     with pytest.raises(LayerError, match=cause) as caught:
-        Data(param, TRAIN)
+        Data(param, SourceContext(TRAIN))
     assert caught.value.field == field
 
 
@@ -190,7 +190,7 @@ def test_an_lmdb_needs_no_backend(path):
     """A folder that is an LMDB is read as one where the text names no backend."""
     param = LayerParameter(top=["data"])
     text_format.Parse(f'source: "{path}" batch_size: 4', param.data_param)
-    assert Data(param, TRAIN).epoch_size == COUNT
+    assert Data(param, SourceContext(TRAIN)).epoch_size == COUNT
 
 
 @pytest.mark.parametrize(("force", "channels"), [("", 3), ("force_gray: true", 1), ("force_color: true", 3)])

@@ -1,5 +1,6 @@
 """Reading and writing LMDBs of Datums."""
 
+import gc
 import os
 from threading import Thread
 
@@ -115,6 +116,54 @@ def test_a_replaced_file_is_not_read_under_its_old_name(tmp_path):
     except DataError as error:
         assert "already open" in str(error)
     assert len(store) == 3
+
+
+def test_a_touched_file_is_opened_once_more(tmp_path):
+    """A store that is open hinders no other of the same file, whatever its time, its name or its age."""
+    write_lmdb(tmp_path / "db", records(3))
+    first = LmdbStore(tmp_path / "db")
+    os.utime(tmp_path / "db" / "data.mdb", (1, 1))
+    (tmp_path / "link").hardlink_to(tmp_path / "db" / "data.mdb")
+    second, linked = LmdbStore(tmp_path / "db"), LmdbStore(tmp_path / "link")
+    del first
+    gc.collect()
+    assert second.keys == linked.keys == [b"%08d" % i for i in range(3)]
+
+
+def test_the_last_store_closes_the_file(tmp_path):
+    """Once no store is left the file is closed: the binding itself would open it again."""
+    write_lmdb(tmp_path / "db", records(3))
+    stores = [LmdbStore(tmp_path / "db") for _ in range(3)]
+    stores[0].ring = stores  # only the garbage collector finds them
+    with pytest.raises(lmdb.Error, match="already open"):
+        lmdb.open(str(tmp_path / "db"), readonly=True, lock=False)
+    del stores
+    gc.collect()
+    lmdb.open(str(tmp_path / "db"), readonly=True, lock=False).close()
+
+
+def test_stores_come_and_go_in_many_threads(tmp_path):
+    """A file may be opened in one thread at the moment when its last store goes in another."""
+    write_lmdb(tmp_path / "db", records(3))
+    wrong = []
+
+    def come_and_go():
+        try:
+            for _ in range(300):
+                store = LmdbStore(tmp_path / "db")
+                store.ring = store
+                assert len(store.keys) == 3
+                del store
+                gc.collect(0)
+        except Exception as error:
+            wrong.append(error)
+
+    threads = [Thread(target=come_and_go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def interrupted():

@@ -55,3 +55,19 @@ def test_closing_ends_the_thread():
     prefetch.close()
     prefetch.close()
     assert threading.active_count() == before
+
+
+def test_a_thread_may_close_itself():
+    """The garbage collector may run in the thread and close it there: the thread ends."""
+    ready, before = threading.Event(), threading.active_count()
+
+    def items():
+        assert ready.wait(10)
+        prefetch.close()
+        yield 1
+
+    prefetch = Prefetch(items(), 1)
+    ready.set()
+    assert next(prefetch) == 1
+    prefetch.close()
+    assert threading.active_count() == before

@@ -189,6 +189,18 @@ def test_both_kinds_are_needed(fields, cause, opened, listed):
         opened(text(listed).replace("bg_threshold: 0.3", fields))
 
 
+@pytest.mark.parametrize(
+    ("fields", "labels"),
+    [("fg_fraction: 0 fg_threshold: 1.1", {0}), ("fg_fraction: 1 bg_threshold: 0", {2, 3, 5})],
+)
+def test_a_kind_that_is_never_drawn_is_not_needed(fields, labels, opened, listed):
+    """Where all of a batch is background, or all foreground, the file need not have the other."""
+    fields += " fg_threshold: 0.25" * ("fg_threshold" not in fields)
+    source = opened(text(listed).replace("bg_threshold: 0.3", fields))
+    drawn = {label for _ in range(20) for label in source.next()[1].tolist()}
+    assert labels <= drawn and (0 in drawn) is (0 in labels)
+
+
 def test_a_window_outside_its_image(opened, listed):
     """A window beyond its image is named when it is drawn, unless context may surround it."""
     listed.write_text(listed.read_text().replace("5 6 20 17", "5 6 40 17"))
