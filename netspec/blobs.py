@@ -53,13 +53,13 @@ class _View(nn.Module):
 
 
 def allocate(compiled: Compiled, device: torch.device, lent: Mapping[str, Sequence[Tensor]]) -> list[Param]:
-    """Give every blob its memory, in Caffe's order: from `lent` (a net's blobs by layer name), from the owner of
-    its name, or new and filled. SpecError where shapes or multipliers disagree."""
+    """Give every blob its memory, in Caffe's order: from `lent` (a net's blobs by layer name, for the first layer of
+    that name), from the owner of its name, or new and filled. SpecError where shapes or multipliers disagree."""
     owns: list[_Own] = []
     named: dict[str, _Own] = {}
-    _check_names(compiled)
+    unused = dict(lent)
     for layer in compiled.layers:
-        borrowed = _borrowed(compiled, layer, lent)
+        borrowed = _borrowed(compiled, layer, unused)
         for index, name in enumerate(layer.module.blob_names):
             spec = _spec(layer, index)
             if spec.name in named:
@@ -85,16 +85,19 @@ def _spec(layer: BuiltLayer, index: int) -> ParamSpec:
     return spec
 
 
-def _borrowed(compiled: Compiled, layer: BuiltLayer, lent: Mapping[str, Sequence[Tensor]]) -> Sequence[Tensor] | None:
-    """The blobs that another net lends to a layer; SpecError where they do not fit or the text has too many."""
+def _borrowed(compiled: Compiled, layer: BuiltLayer, lent: dict[str, Sequence[Tensor]]) -> list[Tensor] | None:
+    """The blobs that another net lends to a layer, taken out of `lent`; SpecError where they do not fit or the text
+    has too many."""
     node, module = layer.node, layer.module
     if len(node.param.param) > len(module.blob_names):
         reason = f"{len(node.param.param)} param for {len(module.blob_names)} blobs"
         raise compiled.graph.document.error(reason, *node.where, "param", len(module.blob_names))
-    borrowed = lent.get(node.name) if module.blob_names else None
-    if borrowed is not None and (problem := misfit(node.name, module.blobs(), borrowed)):
+    if not module.blob_names or node.name not in lent:
+        return None
+    borrowed = lent.pop(node.name)
+    if problem := misfit(node.name, module.blobs(), borrowed):
         raise layer_error(compiled.graph, node, f"{problem} (in the train net)")
-    return borrowed and [_slotted(module, name, blob) for name, blob in zip(module.blob_names, borrowed, strict=True)]
+    return [_slotted(module, name, blob) for name, blob in zip(module.blob_names, borrowed, strict=True)]
 
 
 def _slotted(module: nn.Module, name: str, blob: Tensor) -> Tensor:
@@ -103,14 +106,34 @@ def _slotted(module: nn.Module, name: str, blob: Tensor) -> Tensor:
     return nn.Parameter(blob.detach(), requires_grad=False) if view else blob
 
 
-def _check_names(compiled: Compiled) -> None:
-    """Refuse two layers of one name that both have blobs: files know blobs by their layer's name alone."""
-    first: dict[str, BuiltLayer] = {}
+def _of_one_name(compiled: Compiled) -> tuple[BuiltLayer, BuiltLayer] | None:
+    """The first two layers of one name that have blobs, unless these are the same ones."""
+    found: dict[str, BuiltLayer] = {}
     for layer in compiled.layers:
-        if layer.module.blob_names and first.setdefault(layer.node.name, layer) is not layer:
-            line = compiled.graph.document.position(*first[layer.node.name].node.where)[0]
-            reason = f'a layer with weights is already named "{layer.node.name}" (line {line})'
-            raise compiled.graph.document.error(reason, *layer.node.where, "name")
+        if layer.module.blob_names:
+            first = found.setdefault(layer.node.name, layer)
+            shared = [_spec(layer, index).name for index in range(len(layer.module.blob_names))]
+            if first is not layer and not (all(shared) and shared == [spec.name for spec in first.node.param.param]):
+                return first, layer
+    return None
+
+
+def check_names(compiled: Compiled) -> None:
+    """SpecError where two layers with blobs have one name: a file that holds both cannot tell them apart."""
+    if pair := _of_one_name(compiled):
+        document, (first, second) = compiled.graph.document, pair
+        line = document.position(*first.node.where)[0]
+        reason = f'a layer with weights is already named "{second.node.name}" (line {line})'
+        raise document.error(reason, *second.node.where, "name")
+
+
+def remark_on_names(compiled: Compiled) -> str:
+    """What to know of a net that `check_names` refuses, after the layer's name; empty where it is not refused."""
+    if (pair := _of_one_name(compiled)) is None:
+        return ""
+    lines = " and ".join(str(compiled.graph.document.position(*layer.node.where)[0]) for layer in pair)
+    what = f"two layers with weights have this name (lines {lines})"
+    return f"{pair[0].node.name}: {what}: only the first gets weights by name, and the net cannot be trained or saved"
 
 
 def misfit(name: str, blobs: Sequence[Tensor], stored: Sequence[Any]) -> str:

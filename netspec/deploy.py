@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from netspec.errors import SnapshotError, SpecError
 from netspec.layers import LAYER_TYPES
-from netspec.layers.sources import SOURCE_TYPES
+from netspec.layers.base import Shape
+from netspec.layers.sources import SOURCE_TYPES, image_size
 from netspec.schema.netspec_pb2 import BlobShape, InputParameter, LayerParameter, NetParameter
 from netspec.spec import Document, to_text
 from netspec.upgrade import upgrade_net
 from netspec.weights.definition import read_definition
+
+T = TypeVar("T")
 
 _SCORES = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
 """Losses that compare a function of their bottom with the labels, and the layer type of that function."""
@@ -24,8 +28,9 @@ def deploy_net(path: str | Path, shapes: Mapping[str, Sequence[int]]) -> Documen
     """The deploy net of a .caffemodel of any age.
 
     What was put in for training goes: the data layers, the losses, what reads labels, Caffe's own Split layers. Each
-    input has its shape from `shapes`, or batch 1, the channels of the first convolution and the data layer's
-    `crop_size`. SpecError where it has none, SnapshotError where the file is damaged or a fork's layer cannot be read.
+    input has its shape from `shapes`, or batch 1, the channels of the first convolution and the size of the data
+    layer's images. SpecError where it has none, SnapshotError where the file is damaged or a fork's layer cannot be
+    read.
     """
     definition = read_definition(Path(path))
     if not definition.net.input_shape and not definition.net.input_dim:
@@ -123,22 +128,29 @@ def _unmade(layers: Iterable[LayerParameter]) -> list[str]:
     return unmade
 
 
-def _stated_shapes(layers: Iterable[LayerParameter]) -> dict[str, tuple[int, ...]]:
-    """What Input and DummyData layers say; one shape may be that of all their tops."""
-    found: dict[str, tuple[int, ...]] = {}
+def _stated_shapes(layers: Iterable[LayerParameter]) -> dict[str, Shape]:
+    """What Input and DummyData layers say, the latter in its old form too."""
+    found: dict[str, Shape] = {}
     for layer in layers:
-        shapes = [tuple(shape.dim) for shape in [*layer.input_param.shape, *layer.dummy_data_param.shape]]
-        found.update(zip(layer.top, shapes * len(layer.top) if len(shapes) == 1 else shapes, strict=False))
+        tops, dummy = len(layer.top), layer.dummy_data_param
+        sizes = [_for_each(list(axis), tops) for axis in (dummy.num, dummy.channels, dummy.height, dummy.width)]
+        shapes = [tuple(shape.dim) for shape in (*layer.input_param.shape, *dummy.shape)]
+        found.update(zip(layer.top, _for_each(shapes, tops) or zip(*sizes, strict=False), strict=False))
     return found
 
 
-def _image_shapes(layers: Sequence[LayerParameter]) -> dict[str, tuple[int, ...]]:
-    """One image for each data layer that crops, with the channels that the first convolution after it takes."""
-    found: dict[str, tuple[int, ...]] = {}
+def _for_each(values: list[T], tops: int) -> list[T]:
+    """Caffe's rule: a single value is that of all tops."""
+    return values * tops if len(values) == 1 else values
+
+
+def _image_shapes(layers: Sequence[LayerParameter]) -> dict[str, Shape]:
+    """One image for each data layer that says how large it is; its channels are what the first convolution takes."""
+    found: dict[str, Shape] = {}
     for layer in layers:
-        size = layer.transform_param.crop_size
-        if layer.top and size and (channels := _channels(layers, layer.top[0])):
-            found[layer.top[0]] = (1, channels, size, size)
+        height, width = image_size(layer)
+        if layer.top and height and (channels := _channels(layers, layer.top[0])):
+            found[layer.top[0]] = (1, channels, height, width)
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from google.protobuf import text_format
+
 from netspec.errors import SpecError
 from netspec.positions import FieldPath
 from netspec.schema.netspec_pb2 import TEST, TRAIN, LayerParameter, NetParameter, NetState, NetStateRule, Phase
@@ -128,10 +130,16 @@ def _unknown_bottom(
     if later is not None:
         line = document.position(*later.where)[0]
         reason = f'the blob "{bottom}" is read before layer "{later.name}" (line {line}) makes it'
-    elif any(bottom in layer.top for layer in document.message.layer):
+    elif (absent := next((layer for layer in document.message.layer if bottom in layer.top), None)) is not None:
         phase = "TRAIN" if node.param.phase == TRAIN else "TEST"
-        reason = f'the blob "{bottom}" is only made by layers that take no part here (phase {phase})'
+        reason += f' in phase {phase} (layer "{absent.name}" makes it: {_rules(absent)})'
     return document.error(reason, *node.where, "bottom", index, wrong=bottom, known=[b for b in blobs if b != bottom])
+
+
+def _rules(param: LayerParameter) -> str:
+    """The rules of a layer as its text has them."""
+    rules = [("include", rule) for rule in param.include] + [("exclude", rule) for rule in param.exclude]
+    return " ".join(f"{name} {{ {text_format.MessageToString(rule, as_one_line=True)} }}" for name, rule in rules)
 
 
 def _check_in_place(document: Document[NetParameter], node: Node, index: int, blob: _Blob) -> None:

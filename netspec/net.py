@@ -8,20 +8,23 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netspec.blobs import Param, allocate
-from netspec.compiler import compile_graph, first_line
+from netspec.blobs import Param, allocate, check_names, remark_on_names
+from netspec.compiler import BuiltLayer, compile_graph, first_line
 from netspec.costs import check_memory
 from netspec.debug_info import shown
 from netspec.deploy import deploy_net
 from netspec.errors import SpecError
 from netspec.graph import Node, build, net_state
+from netspec.inputs import as_blob, laid_out
 from netspec.layers import Layer
 from netspec.layers.base import Shape
 from netspec.layers.sources import ArraySource, Source
 from netspec.loading import LoadReport, load, shared_blobs, some
+from netspec.log import logger
 from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState, Phase
 from netspec.spec import Document
 from netspec.upgrade import net_document
@@ -80,6 +83,8 @@ class Net(nn.Module):
         self.debug_info = bool(document.message.debug_info)
         self._wired_by_blobs: dict[tuple[str, ...], Wired] = {}
         self._wired(self.outputs)  # now, since torch.compile cannot trace how a pass is wired
+        if remark := remark_on_names(self._compiled):
+            logger.warning("%s: %s", document.path, remark)
         if weights is not None:
             self.load(weights, strict)
 
@@ -96,15 +101,16 @@ class Net(nn.Module):
     @property
     def layers(self) -> dict[str, Layer]:
         """The layers by name, in order (of one name, the first); data and Input layers are not among them."""
-        found: dict[str, Layer] = {}
-        for layer in self._compiled.layers:
-            found.setdefault(layer.node.name, layer.module)
-        return found
+        return _by_name(self._compiled.layers)
 
     @property
     def layer_params(self) -> dict[str, list[Tensor]]:
         """The live blobs of every layer that has some, in Caffe's order and shapes, states included."""
-        return {name: layer.blobs() for name, layer in self.layers.items() if layer.blob_names}
+        return {name: layer.blobs() for name, layer in self._layers_with_blobs.items()}
+
+    @property
+    def _layers_with_blobs(self) -> dict[str, Layer]:
+        return _by_name(layer for layer in self._compiled.layers if layer.module.blob_names)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -121,8 +127,9 @@ class Net(nn.Module):
         """The compiled forward pass as Python, one line a layer."""
         return re.sub(r";  .* = None$", "", self._wired(self.outputs).module.code, flags=re.MULTILINE).strip()
 
-    def forward(self, *, blobs: Iterable[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
-        """Run the net. `inputs` are blobs by name; those not given come as the next batch of the net's data layers.
+    def forward(self, *, blobs: Iterable[str] | None = None, **inputs: Tensor | np.ndarray) -> dict[str, Tensor]:
+        """Run the net. `inputs` are blobs by name, tensors or arrays of real numbers, which become float32 on the net's
+        device; those not given come as the next batch of the net's data layers.
 
         Returns the blobs asked for, by default `outputs`. Raises ValueError for an input that is missing or misshapen.
         Inputs that `force_backward` or `propagate_down: true` give a gradient are in `net.inputs` afterwards, as what
@@ -130,14 +137,13 @@ class Net(nn.Module):
         """
         names = self.outputs if blobs is None else (blobs,) if isinstance(blobs, str) else tuple(blobs)
         wired = self._wired(names)
-        for name, tensor in inputs.items():
-            self._check_input(name, tensor)
-        if missing := [name for name in wired.inputs if name not in inputs]:
-            inputs |= self._next_batches(missing, inputs)
+        tensors = {name: self._input(name, given) for name, given in inputs.items()}
+        if missing := [name for name in wired.inputs if name not in tensors]:
+            tensors |= self._next_batches(missing, tensors)
         if wired.forced and torch.is_grad_enabled():
-            inputs |= self._forced(wired, inputs)
-        given = [self._laid_out(inputs[name]) for name in wired.inputs]
-        with shown(self._compiled, self.params, inputs) if self.debug_info else nullcontext():
+            tensors |= self._forced(wired, tensors)
+        given = [laid_out(tensors[name]) for name in wired.inputs]
+        with shown(self._compiled, self.params, tensors) if self.debug_info else nullcontext():
             result: dict[str, Tensor] = wired.module(*given)
         return result
 
@@ -153,15 +159,20 @@ class Net(nn.Module):
         SnapshotError, with nothing copied, where no layer is found in a file, where a blob has another shape (with
         `strict` false such a layer is left as it is), or, with `whole`, where a layer of the net is in no file.
         """
-        layers = {name: layer for name, layer in self.layers.items() if layer.blob_names}
+        layers = self._layers_with_blobs
         return load(layers, shared_blobs(layers, self.params), path, strict, whole)
 
     def save(self, path: str | Path) -> bytes:
         """Write the weights (.caffemodel, .caffemodel.h5 or .safetensors), whole or not at all; return the file's
-        SHA-256."""
+        SHA-256. SpecError where two layers with blobs have one name."""
+        self.check_names()
         blobs = {name: [blob.detach().cpu().numpy() for blob in blobs] for name, blobs in self.layer_params.items()}
-        shared = shared_blobs(self.layers, self.params)
+        shared = shared_blobs(self._layers_with_blobs, self.params)
         return write_weights(path, self.graph.name, [node.param for node in self.graph.nodes], blobs, shared)
+
+    def check_names(self) -> None:
+        """SpecError where two layers with blobs have one name, so that a file could not tell them apart."""
+        check_names(self._compiled)
 
     def check_labels(self) -> None:
         """Hold the labels in the data against the classes of the layers that read them; DataError if one is outside."""
@@ -201,21 +212,12 @@ class Net(nn.Module):
         self.inputs = {name: x if x.requires_grad else x.detach().requires_grad_() for name, x in tensors.items()}
         return self.inputs
 
-    def _laid_out(self, tensor: Tensor) -> Tensor:
-        """Images in the memory layout that the device computes fastest in; every layer after takes it over. On the
-        CPU oneDNN's convolutions want channels last: NIN trains 1.4 times as fast in it."""
-        if self.device.type == "cpu" and tensor.dim() == 4:
-            return tensor.contiguous(memory_format=torch.channels_last)
-        return tensor
-
-    def _check_input(self, name: str, tensor: Tensor) -> None:
+    def _input(self, name: str, given: Tensor | np.ndarray) -> Tensor:
+        """What was given for an input, as the net's params are: float32 unless the caller has changed them."""
         if name not in self._compiled.inputs:
             raise ValueError(f'"{name}" is no input of this net; its inputs are {some(self._compiled.inputs)}')
-        if not isinstance(tensor, Tensor):
-            raise ValueError(f'"{name}" must be a tensor, not a {type(tensor).__name__}')
-        wanted = self.blob_shapes[name]
-        if tensor.dim() != len(wanted) or tuple(tensor.shape[1:]) != wanted[1:]:
-            raise ValueError(f'"{name}" has shape {tuple(tensor.shape)}; the net was compiled for {wanted}')
+        like = next(self.parameters(), torch.empty(0, device=self.device))
+        return as_blob(name, given, self.blob_shapes[name], like)
 
     def _next_batches(self, missing: list[str], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The next batch of every data layer with a missing top; the tops of one layer belong together."""
@@ -226,8 +228,16 @@ class Net(nn.Module):
                     raise ValueError(f"give all of {', '.join(node.tops)}, or none of them")
                 taken.update(zip(node.tops, source.next(), strict=True))
         if lacking := sorted(set(missing) - set(taken)):
-            raise ValueError(f"missing input: {', '.join(lacking)}")
+            raise ValueError(f"missing input: {', '.join(f'{name} {self.blob_shapes[name]}' for name in lacking)}")
         return taken
+
+
+def _by_name(layers: Iterable[BuiltLayer]) -> dict[str, Layer]:
+    """Layers by name; of one name, the first, as Caffe finds them."""
+    found: dict[str, Layer] = {}
+    for layer in layers:
+        found.setdefault(layer.node.name, layer.module)
+    return found
 
 
 def open_device(name: str | torch.device) -> torch.device:

@@ -11,12 +11,14 @@ import torch
 from google.protobuf.message import Message
 from torch import nn
 
-from netspec.compiler import Compiled, compile_graph
+from netspec.blobs import remark_on_names
+from netspec.compiler import Compiled, compile_graph, layer_error
 from netspec.costs import BYTES, own_blobs
 from netspec.errors import SpecError, nearest
 from netspec.graph import Graph, Node, build, net_state
 from netspec.layers.base import Shape
-from netspec.layers.sources import SOURCE_TYPES
+from netspec.layers.recurrent import Recurrent
+from netspec.layers.sources import SOURCE_TYPES, image_size
 from netspec.schema.netspec_pb2 import LayerParameter, NetParameter
 from netspec.spec import Document
 from netspec.upgrade import net_document
@@ -35,13 +37,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """A net in one phase. `parameters` counts a shared blob once; `parameter_bytes` has the states too; `blob_bytes`
-    is the memory of every blob of a batch, one that is changed in place once; `notes` say what was assumed."""
+    """A net in one phase. `batch` are the axes of the first input that count its items: (N,), or timesteps and streams
+    (T, N) where a layer is recurrent, and `item` is what one is called. `parameters` are what learns and `statistics`
+    what layers gather, both with a shared blob counted once; `parameter_bytes` has both. `blob_bytes` is the memory of
+    every blob of a batch, one that is changed in place once; `notes` say what was assumed."""
 
     title: str
     rows: list[Row]
-    batch: int
+    batch: Shape
+    item: str
     parameters: int
+    statistics: int
     multiply_adds: int
     parameter_bytes: int
     blob_bytes: int
@@ -68,15 +74,21 @@ def summarize(
     _check_given(graph, given)
     known, notes = _known_shapes(graph, given)
     compiled = compile_graph(graph, known, torch.device("cpu"), seed=0, allow_python=allow_python)
+    notes += filter(None, [remark_on_names(compiled)])
     rows = list(_rows(compiled))
+    batch, item = _batch(compiled)
     blobs = [blob for _, blob in own_blobs(compiled)]
+    parameters = sum(blob.numel() for blob in blobs if isinstance(blob, nn.Parameter))
+    statistics = sum(blob.numel() for blob in blobs) - parameters
     return Summary(
         title=f"{graph.name or 'net'}, phase {phase}",
         rows=rows,
-        batch=next((compiled.shapes[name][0] for name in compiled.inputs if compiled.shapes[name]), 1),
-        parameters=sum(blob.numel() for blob in blobs if isinstance(blob, nn.Parameter)),
+        batch=batch,
+        item=item,
+        parameters=parameters,
+        statistics=statistics,
         multiply_adds=sum(row.multiply_adds for row in rows),
-        parameter_bytes=sum(blob.numel() for blob in blobs) * BYTES,
+        parameter_bytes=(parameters + statistics) * BYTES,
         blob_bytes=sum(math.prod(shape) for shape in compiled.shapes.values()) * BYTES,
         notes=notes,
     )
@@ -93,7 +105,20 @@ def _rows(compiled: Compiled) -> Iterator[Row]:
         yield Row(node.name, node.param.type, tops, parameters, multiply_adds)
 
 
+def _batch(compiled: Compiled) -> tuple[Shape, str]:
+    """How many items a pass takes, and what one is: of the first recurrent layer's blobs two axes count them."""
+    recurrent = (layer.node.bottoms[0] for layer in compiled.layers if isinstance(layer.module, Recurrent))
+    if (sequence := next(recurrent, None)) is not None:
+        return compiled.shapes[sequence][:2], "a timestep of a stream"
+    first = next((compiled.shapes[name] for name in compiled.inputs if compiled.shapes[name]), (1,))
+    return first[:1], "an image" if len(first) == 4 else "an item"
+
+
 # --- shapes of the inputs ---------------------------------------------------------------------------------------------
+
+
+_OWN_SHAPES = ("HDF5Data", "DummyData")
+"""Data layers whose tops have any shapes; those of the others are images, and one label an image."""
 
 
 def _check_given(graph: Graph, given: Mapping[str, Shape]) -> None:
@@ -113,7 +138,10 @@ def _known_shapes(graph: Graph, given: Mapping[str, Shape]) -> tuple[dict[str, S
             continue
         images = node.tops[0]
         missing = next((name for name in _files(node.param) if not graph.document.find(name).exists()), None)
-        if images in given:
+        if node.param.type in _OWN_SHAPES:
+            if missing is not None:
+                raise _shapes_wanted(graph, node, missing, given)
+        elif images in given:
             known.update(_with_labels(node, given[images], given))
         elif missing is not None:
             known.update(_with_labels(node, _text_shape(graph, node, missing), given))
@@ -122,8 +150,15 @@ def _known_shapes(graph: Graph, given: Mapping[str, Shape]) -> tuple[dict[str, S
     return known, notes
 
 
+def _shapes_wanted(graph: Graph, node: Node, missing: str, given: Mapping[str, Shape]) -> SpecError:
+    """What to say where a file is not there that alone has the shapes of a layer's tops."""
+    error = layer_error(graph, node, f'"{missing}" is not there: give the shapes of its tops')
+    error.hint = " ".join(f"--shape {top}=N,..." for top in node.tops if top not in given)
+    return error
+
+
 def _with_labels(node: Node, images: Shape, given: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The shapes of a data layer's tops: images, and one label an image."""
+    """The shapes of a data layer's tops: its images' and its labels'."""
     return {node.tops[0]: images} | {top: given.get(top, images[:1]) for top in node.tops[1:]}
 
 
@@ -142,13 +177,15 @@ def _text_shape(graph: Graph, node: Node, missing: str) -> Shape:
     """The shape of a data layer's images, from its text alone."""
     transform = node.param.transform_param
     batch = next((part.batch_size for part in _parts(node.param) if hasattr(part, "batch_size")), 0)
-    if not batch or not transform.crop_size:
+    height, width = image_size(node.param)
+    if not batch or not height:
         field = "crop_size" if batch else "batch_size"
         reason = f'"{missing}" is not there and the text gives no {field}: give the shape of "{node.tops[0]}"'
-        raise graph.document.error(f'layer "{node.name}": {reason} (--shape {node.tops[0]}=N,C,H,W)', *node.where)
+        raise layer_error(graph, node, f"{reason} (--shape {node.tops[0]}=N,C,H,W)")
     # A single mean_value stands for any number of channels.
-    channels = len(transform.mean_value) if len(transform.mean_value) > 1 else 1 if transform.force_gray else 3
-    return (batch, channels, transform.crop_size, transform.crop_size)
+    grey = transform.force_gray or not node.param.image_data_param.is_color
+    channels = len(transform.mean_value) if len(transform.mean_value) > 1 else 1 if grey else 3
+    return (batch, channels, height, width)
 
 
 # --- as text ----------------------------------------------------------------------------------------------------------
@@ -170,10 +207,12 @@ def table(summary: Summary) -> str:
 
 
 def _totals(summary: Summary) -> list[str]:
-    one = summary.multiply_adds / max(summary.batch, 1)
+    one = summary.multiply_adds / max(math.prod(summary.batch), 1)
+    batch = f"a batch of {_text(summary.batch)}{' (timesteps x streams)' if len(summary.batch) > 1 else ''}"
+    statistics = f" and {summary.statistics:,} statistics" if summary.statistics else ""
     return [
-        f"parameters     {summary.parameters:,} ({_binary(summary.parameter_bytes)})",
-        f"multiply-adds  {_decimal(summary.multiply_adds)} for a batch of {summary.batch}, {_decimal(one)} an image",
+        f"parameters     {summary.parameters:,}{statistics} ({_binary(summary.parameter_bytes)})",
+        f"multiply-adds  {_decimal(summary.multiply_adds)} for {batch}, {_decimal(one)} {summary.item}",
         f"blobs          {_binary(summary.blob_bytes)} for a batch",
     ]
 

@@ -31,12 +31,12 @@ def wire(compiled: Compiled, blobs: tuple[str, ...]) -> Wired:
     values, effects = dict(inputs), []
     forced: set[fx.Node] = set()
     for layer in compiled.layers:
-        flows = [_gradient_flows(compiled, layer, index) for index in range(len(layer.node.bottoms))]
-        read = [values[name] for name in layer.node.bottoms]
-        forced.update(value for value, flow in zip(read, flows, strict=True) if flow)
-        pairs = zip(read, flows, strict=True)
-        bottoms = tuple(graph.call_method("detach", (value,)) if flow is False else value for value, flow in pairs)
-        result = graph.call_module(layer.key, bottoms)
+        bottoms = []
+        for index, name in enumerate(layer.node.bottoms):
+            flow = _gradient_flows(compiled, layer, index)
+            forced |= {values[name]} if flow else set()
+            bottoms.append(graph.call_method("detach", (values[name],)) if flow is False else values[name])
+        result = graph.call_module(layer.key, tuple(bottoms))
         effects += [result] if layer.module.has_effect else []
         _bind(graph, layer.node.tops, result, values)
     whole = set(compiled.graph.outputs) - set(compiled.inputs) <= set(blobs)

@@ -268,6 +268,67 @@ def test_a_borrowing_net_must_fit() -> None:
         net(product("a", num_output=5), share=net(product("a")))
 
 
+# --- two layers of one name -------------------------------------------------------------------------------------------
+
+TWINS = product("ip", fillers=GAUSSIAN) + product("ip", bottom="ip", fillers=GAUSSIAN).replace('top: "ip"', 'top: "y"')
+
+
+def test_two_layers_of_one_name_run(caplog: pytest.LogCaptureFixture) -> None:
+    """As in Caffe, layers of one name have blobs of their own; by name the first is found, and one line says so."""
+    twins = Net(parse(DATA + TWINS, NetParameter, "twins.prototxt"))
+    assert [record.message for record in caplog.records] == [
+        "twins.prototxt: ip: two layers with weights have this name (lines 2 and 3): "
+        "only the first gets weights by name, and the net cannot be trained or saved"
+    ]
+    (w1, b1, w2, b2), x = [param.tensor for param in twins.params], torch.randn(2, 6)
+    torch.testing.assert_close(twins(data=x)["y"], (x @ w1.T + b1) @ w2.T + b2)
+    assert twins.layer_params["ip"][0] is w1
+
+
+def test_the_first_of_a_name_gets_weights(tmp_path: Path) -> None:
+    """Weights that are loaded or lent by name go to the first layer of that name, as in Caffe."""
+    single = net(product("ip", fillers=GAUSSIAN))
+    single.save(tmp_path / "x.caffemodel")
+    loaded, lent = net(TWINS, weights=tmp_path / "x.caffemodel"), net(TWINS, share=single)
+    for twins in (loaded, lent):
+        assert torch.equal(twins.params[0].tensor, single.params[0].tensor)
+        assert not torch.equal(twins.params[2].tensor, single.params[0].tensor)
+
+
+def test_two_layers_of_one_name_are_not_saved(tmp_path: Path) -> None:
+    """A file could not tell the two apart, so none is written."""
+    with pytest.raises(SpecError, match=r'a layer with weights is already named "ip" \(line 2\)'):
+        Net(parse(DATA + TWINS, NetParameter)).save(tmp_path / "x.caffemodel")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("file", ["x.caffemodel", "x.caffemodel.h5", "x.safetensors"])
+def test_two_layers_of_one_name_that_share_all(tmp_path: Path, file: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Layers of one name whose blobs are the same ones are saved and loaded as one."""
+    text = product("ip", SHARED, fillers=GAUSSIAN)
+    text += text.replace('bottom: "data" top: "ip"', 'bottom: "ip" top: "y"')
+    one, other, x = net(text), net(text), torch.randn(2, 6)
+    one.save(tmp_path / file)
+    other.load(tmp_path / file, whole=True)
+    assert torch.equal(other(data=x)["y"], one(data=x)["y"])
+    assert len(one.params) == 2
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("file", ["x.caffemodel", "x.caffemodel.h5", "x.safetensors"])
+def test_a_layer_without_blobs_may_have_the_same_name(
+    tmp_path: Path, file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Weights are those of the layer that has blobs, whichever other layers have its name before it or after."""
+    relu = 'layer { name: "ip" type: "ReLU" bottom: "data" top: "r" }\n'
+    text = relu + product("ip", fillers=GAUSSIAN) + relu.replace('"r"', '"s"')
+    one, other = net(text), net(text)
+    one.save(tmp_path / file)
+    assert other.load(tmp_path / file).copied == ["ip"]
+    assert torch.equal(other.params[0].tensor, one.params[0].tensor)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     ("own", "stored", "problem"),
     [

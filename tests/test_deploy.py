@@ -148,6 +148,22 @@ SOURCES = {
         "transform_param { crop_size: 8 mirror: true }",
         "dummy_data_param { shape { dim: [1, 6, 8, 8] } shape { dim: 1 } }",
     ),
+    "of no file, in the old form": DATA.replace('"Data"', '"DummyData"').replace(
+        "transform_param { crop_size: 8 mirror: true }",
+        "dummy_data_param { num: 1 channels: 6 channels: 1 height: 8 height: 1 width: 8 width: 1 }",
+    ),
+    "of no file, one size for all": DATA.replace('"Data"', '"DummyData"').replace(
+        "transform_param { crop_size: 8 mirror: true }",
+        "dummy_data_param { num: 1 channels: 6 height: 8 width: 8 }",
+    ),
+    "in memory": DATA.replace('"Data"', '"MemoryData"').replace(
+        "transform_param { crop_size: 8 mirror: true }",
+        "memory_data_param { batch_size: 5 channels: 6 height: 8 width: 8 }",
+    ),
+    "of image files": DATA.replace('"Data"', '"ImageData"').replace(
+        "transform_param { crop_size: 8 mirror: true }",
+        "image_data_param { new_height: 8 new_width: 8 }",
+    ),
     "an old input": 'input: "data" input: "label" input_dim: [1, 6, 8, 8, 1, 1, 1, 1]',
 }
 

@@ -126,7 +126,7 @@ WRONG = [
     ),
     (
         DATA.replace("top", "include { phase: TRAIN } top") + layer("a", "data", "a"),
-        'the blob "data" is only made by layers that take no part here (phase TEST)',
+        'no layer makes the blob "data" in phase TEST (layer "data" makes it: include { phase: TRAIN })',
         2,
         'bottom: "data"',
         "",
@@ -179,6 +179,21 @@ def test_blobs_that_do_not_fit(text: str, reason: str, line: int, at: str, hint:
     error = caught.value
     assert (error.reason, error.line, error.hint) == (reason, line, hint)
     assert error.source_line[error.column - 1 :].startswith(at)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        'include { stage: "deploy" }',
+        'include { min_level: 2 } include { phase: TRAIN not_stage: "a" }',
+        "exclude { phase: TEST }",
+    ],
+)
+def test_a_layer_that_takes_no_part_is_named_with_its_rules(rules: str) -> None:
+    """Where a layer that takes no part would make a blob, the message says what its rules ask for."""
+    with pytest.raises(SpecError) as caught:
+        graph(DATA.replace("top", f"{rules} top") + layer("a", "data", "a"))
+    assert caught.value.reason == f'no layer makes the blob "data" in phase TEST (layer "data" makes it: {rules})'
 
 
 def test_each_top_may_be_its_bottom() -> None:

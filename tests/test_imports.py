@@ -14,8 +14,8 @@ PACKAGE = ROOT / "netspec"
 ORDER = (
     "errors", "log", "schema", "positions", "templates", "forks", "mistakes", "spec", "files", "upgrade",
     "weights", "graph", "fillers", "keywords", "builder", "params", "layers", "deploy", "compiler", "costs",
-    "blobs", "loading", "wiring", "debug_info", "net", "summary", "data", "overrides", "evaluate", "solver",
-    "reference", "check", "__init__", "tools",
+    "blobs", "loading", "inputs", "wiring", "debug_info", "net", "summary", "data", "overrides", "evaluate", "solver",
+    "curves", "plot", "reference", "check", "coord_map", "__init__", "tools",
 )  # fmt: skip
 """Every part of the package: a module or a folder imports only from those that stand before it, and from its own
 folder. Weight files know arrays only, so they stand before the net."""
@@ -81,7 +81,7 @@ def run(code: str, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py") if "ArgumentParser" in path.read_text())
+TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py") if "ArgumentParser(" in path.read_text())
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -89,6 +89,7 @@ def test_help_is_quick(tool: str) -> None:
     """A tool says how it is used without loading torch."""
     code = f"""
 import runpy, sys
+sys.path.insert(0, "tools")
 sys.argv = ["tools/{tool}", "--help"]
 try:
     runpy.run_path("tools/{tool}", run_name="__main__")

@@ -3,7 +3,9 @@
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -132,16 +134,23 @@ def test_any_batch_size(batch: int) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"label": None}, "missing input: label"),
-        ({"data": None, "label": None}, "missing input: data, label"),
+        ({"label": None}, r"missing input: label \(2,\)"),
+        ({"data": None, "label": None}, r"missing input: data \(2, 3, 8, 8\), label \(2,\)"),
         (
             {"data": torch.zeros(2, 1, 8, 8)},
             r'"data" has shape \(2, 1, 8, 8\); the net was compiled for \(2, 3, 8, 8\)',
         ),
         ({"data": torch.zeros(3, 8, 8)}, r'"data" has shape \(3, 8, 8\)'),
         ({"label": torch.tensor(1.0)}, r'"label" has shape \(\)'),
-        ({"label": [1, 2]}, '"label" must be a tensor, not a list'),
-        ({"data": torch.zeros(2, 3, 8, 8).numpy()}, '"data" must be a tensor, not a ndarray'),
+        ({"data": np.zeros((2, 3, 9, 8))}, r'"data" has shape \(2, 3, 9, 8\); the net was compiled for'),
+        (
+            {"label": [1, 2]},
+            r'"label" must be a dense tensor or an array of real numbers, of shape \(2,\), not a list$',
+        ),
+        ({"label": np.array(["1", "2"])}, "not a ndarray of <U1"),
+        ({"label": np.array([1, None])}, "not a ndarray of object"),
+        ({"label": torch.zeros(2, dtype=torch.complex64)}, r"not a Tensor of torch\.complex64"),
+        ({"label": torch.zeros(2).to_sparse()}, r"not a Tensor of torch\.float32"),
         ({"dta": torch.zeros(2)}, '"dta" is no input of this net; its inputs are data, label'),
         ({"ip": torch.zeros(2, 5)}, '"ip" is no input of this net'),
         ({"blobs": ["prob"]}, 'there is no blob "prob" in this net; it has data, label, conv1, ip, ...'),
@@ -152,6 +161,45 @@ def test_wrong_calls(net: Net, inputs: dict[str, Tensor], change: dict[str, Tens
     given = {name: value for name, value in (inputs | change).items() if value is not None}
     with pytest.raises(ValueError, match=reason):
         net(**given)
+
+
+KINDS = [np.uint8, np.int16, np.uint32, np.int64, np.float16, np.float64, ">f4", bool,
+         torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float64, torch.bool]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_inputs_of_any_number_type(net: Net, kind: Any) -> None:
+    """Arrays and tensors of real numbers become what the net computes in, and are not changed themselves."""
+    data, label = np.arange(384).reshape(2, 3, 8, 8) % 2, np.array([1, 0])
+    expected = net(data=torch.tensor(data).float(), label=torch.tensor(label).float())["loss"]
+    if isinstance(kind, torch.dtype):
+        given = {"data": torch.tensor(data).to(kind), "label": torch.tensor(label).to(kind)}
+    else:
+        given = {"data": data.astype(kind), "label": label.astype(kind)}
+    assert torch.equal(net(**given)["loss"], expected)
+    assert given["data"].dtype == kind
+
+
+def test_an_array_that_torch_cannot_hold(net: Net, inputs: dict[str, Tensor]) -> None:
+    """A view with negative strides that must not be written is an input as well."""
+    data = inputs["data"].numpy()[:, ::-1]
+    data.flags.writeable = False
+    given = {"data": data, "label": inputs["label"]}
+    assert torch.equal(net(**given)["loss"], net(**{**given, "data": torch.tensor(data.copy())})["loss"])
+
+
+def test_a_gradient_passes_an_input_of_another_type(net: Net, inputs: dict[str, Tensor]) -> None:
+    """An input in double precision that wants a gradient gets one, in double precision."""
+    data = inputs["data"].double().requires_grad_()
+    net.loss(net(data=data, label=inputs["label"])).backward()
+    assert data.grad is not None and data.grad.dtype == torch.float64 and data.grad.any()
+
+
+def test_a_net_in_double_precision(net: Net, inputs: dict[str, Tensor]) -> None:
+    """A net whose params the caller has made doubles takes its inputs as doubles."""
+    loss, wanted = net.double()(**inputs)["loss"], net.float()(**inputs)["loss"]
+    assert loss.dtype == torch.float64
+    torch.testing.assert_close(loss.float(), wanted)
 
 
 def test_phase_stages_and_state_choose_layers() -> None:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netspec import SpecError, parse_net
+from netspec import Solver, SpecError, parse_net, parse_solver
+from netspec.schema.netspec_pb2 import NetParameter
+from netspec.spec import parse
 from netspec.summary import summarize, table
 
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -83,7 +85,7 @@ def test_states_take_memory_but_are_not_learned() -> None:
     layer { name: "norm" type: "BatchNorm" bottom: "x" top: "x" }
     """
     summary = summarize(parse_net(net))
-    assert (summary.parameters, summary.parameter_bytes) == (0, 4 * (5 + 5 + 1))
+    assert (summary.parameters, summary.statistics, summary.parameter_bytes) == (0, 11, 4 * (5 + 5 + 1))
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,88 @@ def test_missing_data_is_replaced_by_the_text(transform: str, shape: tuple[int, 
     assert '"nowhere" is not there' in summary.notes[0]
 
 
+@pytest.mark.parametrize(("more", "channels"), [("", 3), ("is_color: false", 1)])
+def test_missing_images_are_replaced_by_the_text(more: str, channels: int) -> None:
+    """The size to which ImageData brings its images is that of the blob; grey ones have one channel."""
+    text = SMALL.format(transform="").replace('"Data"', '"ImageData"').replace("data_param {", "image_data_param {")
+    summary = summarize(parse_net(text.replace("batch_size", f"new_height: 5 new_width: 7 {more} batch_size")))
+    assert summary.rows[0].tops == [(4, channels, 5, 7), (4,)]
+
+
+HDF5 = """
+layer { name: "in" type: "HDF5Data" top: "x" top: "cont" hdf5_data_param { source: "gone.txt" batch_size: 4 } }
+layer { name: "h" type: "RNN" bottom: "x" bottom: "cont" top: "h" recurrent_param { num_output: 3 } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("shapes", "hint"),
+    [({}, "--shape x=N,... --shape cont=N,..."), ({"x": (5, 2, 7)}, "--shape cont=N,...")],
+)
+def test_data_sets_that_are_not_there(shapes: dict[str, tuple[int, ...]], hint: str) -> None:
+    """Only an HDF5 file knows the shapes of its data sets: those of all tops are asked for by name."""
+    with pytest.raises(SpecError) as caught:
+        summarize(parse_net(HDF5), shapes=shapes)
+    assert caught.value.reason == 'layer "in": "gone.txt" is not there: give the shapes of its tops'
+    assert caught.value.hint == hint
+
+
+def test_a_sequence_is_counted_in_timesteps_and_streams() -> None:
+    """A recurrent net takes T timesteps of N streams: both axes count its items."""
+    summary = summarize(parse_net(HDF5), shapes={"x": (5, 2, 7), "cont": (5, 2)})
+    assert (summary.batch, summary.multiply_adds) == ((5, 2), 5 * 2 * (7 * 3 + 3 * 3 + 3 * 3))
+    line = "multiply-adds  390 for a batch of 5x2 (timesteps x streams), 39 a timestep of a stream"
+    assert table(summary).splitlines()[-2] == line
+
+
+def test_what_is_no_image_is_an_item() -> None:
+    """A net without images or sequences is not said to take images."""
+    net = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 5 } } }'
+    assert table(summarize(parse_net(net))).splitlines()[-2] == "multiply-adds  0 for a batch of 2, 0 an item"
+
+
+def test_dummy_data_keeps_the_shapes_of_its_text() -> None:
+    """A shape given for one top of DummyData leaves the others as the text has them."""
+    text = """layer { name: "in" type: "DummyData" top: "x" top: "y"
+              dummy_data_param { shape { dim: 2 dim: 5 } shape { dim: 2 dim: 9 } } }"""
+    assert summarize(parse_net(text), shapes={"x": (3, 4)}).rows[0].tops == [(3, 4), (2, 9)]
+
+
+def test_layers_of_one_name_are_noted() -> None:
+    """Two layers of one name that have weights are counted, with a note that begins with their name."""
+    layer = (
+        'layer {{ name: "ip" type: "InnerProduct" bottom: "{0}" top: "{1}" inner_product_param {{ num_output: 3 }} }}\n'
+    )
+    shape = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 7 } } }\n'
+    summary = summarize(parse(shape + layer.format("x", "a") + layer.format("a", "b"), NetParameter))
+    assert summary.parameters == 3 * 7 + 3 + 3 * 3 + 3
+    assert summary.notes[0].startswith(
+        "ip: two layers with weights have this name (lines 2 and 3): only the first gets"
+    )
+
+
+def test_the_log_counts_as_the_summary_does(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A run logs the parameters that the summary and torch count: no statistics, a shared blob once."""
+    net = """
+    layer { name: "in" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 5 } } }
+    layer { name: "norm" type: "BatchNorm" bottom: "x" top: "n" }
+    layer { name: "a" type: "InnerProduct" bottom: "n" top: "a"
+            param { name: "w" } inner_product_param { num_output: 5 } }
+    layer { name: "b" type: "InnerProduct" bottom: "a" top: "b"
+            param { name: "w" } inner_product_param { num_output: 5 } }
+    layer { name: "loss" type: "EuclideanLoss" bottom: "b" bottom: "x" top: "loss" }
+    """
+    caplog.set_level("INFO", "netspec")
+    fields = f'base_lr: 0.1 lr_policy: "fixed" max_iter: 0 snapshot_prefix: "{tmp_path}/x" snapshot_after_train: false'
+    solver = Solver(parse_solver(f"net_param {{ {net} }} {fields}"), device="cpu")
+    solver.solve()
+    summary = summarize(parse_net(net), "TRAIN")
+    count = sum(parameter.numel() for parameter in solver.net.parameters())
+    assert (summary.parameters, summary.statistics) == (count, 11) == (5 * 5 + 5 + 5, 11)
+    assert f"{count} parameters, on cpu" in caplog.text
+    assert table(summary).splitlines()[-3] == "parameters     35 and 11 statistics (184 bytes)"
+
+
 def test_missing_data_without_crop_asks_for_a_shape() -> None:
     """Without data and crop_size nothing tells the shape: the message names the blob to give."""
     with pytest.raises(SpecError, match=r'"nowhere" is not there and the text gives no crop_size.*"data"'):
@@ -114,7 +198,7 @@ def test_given_shape_stands_for_the_data(shape: list[int]) -> None:
     """A given shape is taken as it is, its first axis is the labels', and no data is looked for."""
     summary = summarize(parse_net(SMALL.format(transform="")), shapes={"data": shape})
     assert summary.rows[0].tops == [tuple(shape), (shape[0],)]
-    assert summary.batch == shape[0]
+    assert summary.batch == (shape[0],)
     assert summary.notes == []
 
 

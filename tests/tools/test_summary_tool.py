@@ -41,7 +41,7 @@ def test_a_mistake_gets_one_message(arguments: list[str], message: str) -> None:
 
 def test_help_does_not_import_torch() -> None:
     """--help answers without loading torch."""
-    program = "import runpy, sys; sys.argv = ['summary.py', '--help']\n"
+    program = "import runpy, sys; sys.path.insert(0, 'tools'); sys.argv = ['summary.py', '--help']\n"
     program += "try: runpy.run_path('tools/summary.py', run_name='__main__')\nexcept SystemExit: pass\n"
     done = subprocess.run(
         [sys.executable, "-c", program + "print('torch' in sys.modules)"],
