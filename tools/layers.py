@@ -2,6 +2,19 @@
 """Explains layer types: the rule of each, its bottoms and tops, its fields with their defaults."""
 
 import argparse
+import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def found(wanted: str, known: Iterable[str]) -> str:
+    """The layer type of a name in any case of letters; where there is none, the program ends with the nearest ones."""
+    by_lower = {name.lower(): name for name in known}
+    if name := by_lower.get(wanted.lower()):
+        return name
+    near = [lower for lower in by_lower if wanted.lower() in lower] or get_close_matches(wanted.lower(), by_lower)
+    hint = f"; did you mean {', '.join(by_lower[lower] for lower in near[:5])}?" if near else ""
+    sys.exit(f'error: there is no layer type "{wanted}"{hint}')
 
 
 def main() -> None:
@@ -9,15 +22,10 @@ def main() -> None:
     parser.add_argument("types", nargs="*", metavar="TYPE", help="such as Pooling; default: all of them")
     args = parser.parse_args()
 
-    from netspec import SpecError, readable_errors
-    from netspec.errors import nearest
     from netspec.reference import entry, layer_types, page
 
-    with readable_errors():
-        for name in args.types:
-            if name not in layer_types():
-                raise SpecError(f'there is no layer type "{name}"', "TYPE", name, hint=nearest(name, layer_types()))
-        print("\n".join(map(entry, args.types)) if args.types else page())
+    names = [found(name, layer_types()) for name in args.types]
+    print("\n".join(map(entry, names)) if names else page())
 
 
 if __name__ == "__main__":

@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 
 import torch
 
-from netspec import forks
-from netspec.blobs import allocate
+from netspec.blobs import Param, allocate
 from netspec.compiler import Compiled, compile_graph, field_holding, layer_error
-from netspec.errors import DataError, SpecError, nearest
+from netspec.errors import DataError, SpecError
 from netspec.fillers import FillerError
-from netspec.graph import Node, build, net_state
+from netspec.graph import Graph, Node, build, net_state
 from netspec.layers import LAYER_TYPES
 from netspec.layers.sources import SOURCE_TYPES
 from netspec.positions import FieldPath
-from netspec.schema.netspec_pb2 import NetParameter
+from netspec.schema.netspec_pb2 import LayerParameter, NetParameter, NetState
 from netspec.spec import Document
 from netspec.summary import Summary, summarize
 
@@ -37,27 +36,29 @@ class State:
 class Built:
     """A net in one phase: the layers that take part, what was refused of them, and what could be built.
 
-    `summary` and `compiled` are those of the layers that could be built, None where none could. `unchecked` names
-    the layers that read what a refused layer makes.
+    `left_out` are the layers that are not built, `unchecked` those that read what these make. `summary`, `compiled`
+    and `params` are those of all the others.
     """
 
     state: State
     nodes: list[Node]
     errors: list[SpecError] = field(default_factory=list)
+    left_out: list[Node] = field(default_factory=list)
+    unchecked: list[Node] = field(default_factory=list)
     summary: Summary | None = None
     compiled: Compiled | None = None
-    unchecked: list[str] = field(default_factory=list)
+    params: list[Param] = field(default_factory=list)
 
 
 def unknown_types(document: Document[NetParameter]) -> dict[int, SpecError]:
-    """An error for every layer of a type that is not there, by its index."""
+    """What the compiler says of every layer of a type that is not there, by the layer's index."""
     errors = {}
     for index, layer in enumerate(document.message.layer):
-        if layer.type not in KNOWN_TYPES:
-            fork = forks.TYPES.get(layer.type, "")
-            reason = f'there is no layer type "{layer.type[:60]}"' if layer.type else "the layer has no type"
-            error = document.error(reason + forks.origin(fork), "layer", index, "type")
-            error.hint = "" if fork else nearest(layer.type, KNOWN_TYPES)
+        if layer.type in KNOWN_TYPES:
+            continue
+        try:
+            compile_graph(Graph(document, NetState(), [Node(layer, ("layer", index))]), {}, torch.device("cpu"), seed=0)
+        except SpecError as error:
             errors[index] = error
     return errors
 
@@ -67,10 +68,8 @@ def participants(document: Document[NetParameter], state: State) -> tuple[list[N
     refused."""
     nodes, errors = [], {}
     for index, layer in enumerate(document.message.layer):
-        bare = NetParameter(layer=[layer])
-        bare.layer[0].ClearField("bottom")
-        bare.layer[0].ClearField("top")
-        alone = Document(bare, document.text, document.path, document.prefix, _moved(document, [index]))
+        alone = _part(document, {index: layer})
+        del alone.message.layer[0].bottom[:]
         try:
             found = build(alone, net_state(state.phase, state.level, state.stages)).nodes
         except SpecError as error:
@@ -78,7 +77,6 @@ def participants(document: Document[NetParameter], state: State) -> tuple[list[N
             continue
         for node in found:
             node.param.bottom.extend(layer.bottom)
-            node.param.top.extend(layer.top)
             nodes.append(Node(node.param, ("layer", index)))
     return nodes, errors
 
@@ -88,11 +86,10 @@ def build_phase(
 ) -> Built:
     """Build the layers that take part, without those at the indices `left_out` and all that read what these make; each
     time that one is refused, again without it. Of those at the indices `silent` no error is told."""
-    built, refused, silent = Built(state, nodes), set(left_out), set(silent)
-    while kept := _without(nodes, refused):
-        part = _part(document, {_index(node) for node in nodes if node not in kept} | refused)
+    built, refused, silent, shapes = Built(state, nodes), set(left_out), set(silent), state.shapes
+    while kept := _buildable(nodes, refused, shapes):
         try:
-            _compile(built, part)
+            _compile(built, _without(document, nodes, refused, kept))
             break
         except DataError as error:
             built.errors.append(SpecError(str(error), document.path))
@@ -101,9 +98,45 @@ def build_phase(
             guilty = _guilty(document, kept, error)
             if guilty not in silent:
                 built.errors.append(error)
+            if guilty in refused:  # it is the Input in place of the layer
+                shapes = {}
             refused.add(guilty)
-    built.unchecked = [node.name for node in nodes if node not in kept and _index(node) not in refused]
+    built.left_out = [node for node in nodes if _index(node) in refused]
+    built.unchecked = [node for node in nodes if _index(node) not in {*refused, *map(_index, kept)}]
     return built
+
+
+def _buildable(nodes: list[Node], refused: set[int], shapes: Mapping[str, Sequence[int]]) -> list[Node]:
+    """The layers that read nothing of what the refused ones make, at whatever distance. In place of a refused layer
+    stands an Input for those of its tops whose shapes are given."""
+    lost: set[str] = set()
+    kept = []
+    for node in nodes:
+        if _index(node) in refused:
+            given = [top for top in own_tops(node) if top in shapes]
+            kept += [Node(LayerParameter(name=node.name, type="Input", top=given), node.where)] if given else []
+            lost = (lost | set(node.tops)) - set(given)
+        elif lost & set(node.bottoms):
+            lost |= set(node.tops)
+        else:
+            kept.append(node)
+            lost -= set(node.tops)
+    return kept
+
+
+def own_tops(node: Node) -> list[str]:
+    """The tops of a layer that are no bottoms changed in place."""
+    return [top for top in node.tops if top not in node.bottoms]
+
+
+def _without(
+    document: Document[NetParameter], nodes: list[Node], refused: set[int], kept: list[Node]
+) -> Document[NetParameter]:
+    """The document of the layers that can be built. Those that take no part stay: errors name them."""
+    gone = {*refused, *map(_index, nodes)} - {*map(_index, kept)}
+    inputs = {_index(node): node.param for node in kept if _index(node) in refused}
+    layers = enumerate(document.message.layer)
+    return _part(document, {index: inputs.get(index, layer) for index, layer in layers if index not in gone})
 
 
 def _compile(built: Built, part: Document[NetParameter]) -> None:
@@ -122,8 +155,8 @@ def _compile(built: Built, part: Document[NetParameter]) -> None:
     compiled = compile_graph(graph, known, torch.device("cpu"), seed=0)
     built.errors += _filler_errors(compiled)
     # Blobs that are lent need no memory, but must have their names and multipliers right.
-    lent = {layer.node.name: layer.module.blobs() for layer in compiled.layers}
-    allocate(compiled, torch.device("meta"), lent)
+    lent = {layer.node.name: layer.module.blobs() for layer in reversed(compiled.layers)}
+    built.params = allocate(compiled, torch.device("meta"), lent)
     built.compiled, built.summary = compiled, summary
 
 
@@ -141,27 +174,10 @@ def _filler_errors(compiled: Compiled) -> Iterator[SpecError]:
                 continue
 
 
-def _without(nodes: list[Node], refused: set[int]) -> list[Node]:
-    """The layers that read nothing of what the refused ones make, at whatever distance."""
-    lost: set[str] = set()
-    kept = []
-    for node in nodes:
-        if _index(node) in refused or lost & set(node.bottoms):
-            lost |= set(node.tops)
-        else:
-            kept.append(node)
-            lost -= set(node.tops)
-    return kept
-
-
-def _part(document: Document[NetParameter], left_out: set[int]) -> Document[NetParameter]:
-    """The document of a net without some layers; errors show the others where they stand in the text."""
-    indices = [index for index in range(len(document.message.layer)) if index not in left_out]
-    net = NetParameter()
-    net.CopyFrom(document.message)
-    del net.layer[:]
-    net.layer.extend(document.message.layer[index] for index in indices)
-    return Document(net, document.text, document.path, document.prefix, _moved(document, indices))
+def _part(document: Document[NetParameter], layers: Mapping[int, LayerParameter]) -> Document[NetParameter]:
+    """The document of some layers, by the indices at which errors show them in the text."""
+    net = NetParameter(layer=layers.values())
+    return Document(net, document.text, document.path, document.prefix, _moved(document, list(layers)))
 
 
 def _moved(document: Document[NetParameter], indices: list[int]) -> dict[FieldPath, FieldPath]:

@@ -20,15 +20,14 @@ class Finding:
     severity: str
     place: SpecError
 
-    @property
-    def key(self) -> tuple[int, int, str]:
-        """What two findings of the same thing, in two phases say, have in common; sorts by place."""
-        return self.place.line, self.place.column, self.place.reason
-
-    def __str__(self) -> str:
-        """The severity and the sentence; without line and column where it is about a file as a whole."""
+    def as_text(self, places: int = 1) -> str:
+        """The severity and the sentence, for all the places where it holds; without line and column where it is about
+        a file as a whole."""
         place = self.place
-        return f"{self.severity}: {place if place.source_line else f'{place.path}: {place.reason}'}"
+        lines = str(place).split("\n") if place.source_line else [f"{place.path}: {place.reason}", place.hint]
+        if places > 1:
+            lines[0] += f" (and at {counted(places - 1, 'more place')})"
+        return f"{self.severity}: " + "\n".join(filter(None, lines))
 
     def as_data(self) -> dict[str, Any]:
         """The finding for JSON."""
@@ -43,11 +42,12 @@ class Finding:
 class Report:
     """One file: what it is, its older forms, whose fields it uses, its costs by phase, and what was found.
 
-    `facts` are lines about what the file holds.
+    `kind` is net, solver or weights; empty where the file cannot be read as any. `facts` are lines about what the file
+    holds.
     """
 
     file: str
-    kind: str
+    kind: str = ""
     dialect: list[str] = field(default_factory=list)
     forks: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -64,9 +64,10 @@ class Report:
         return any(finding.severity == ERROR for finding in self.findings)
 
     def ordered(self) -> list[Finding]:
-        """The findings by their place in the file, each once."""
-        unique = {finding.key: finding for finding in self.findings}
-        return [unique[key] for key in sorted(unique)]
+        """The findings by their place in the file, then those about it as a whole; one that was found twice, in two
+        phases say, once."""
+        unique = {(f.place.line, f.place.column, f.place.reason): f for f in self.findings}
+        return sorted(unique.values(), key=lambda f: (not f.place.source_line, f.place.line, f.place.column))
 
     def as_data(self) -> dict[str, Any]:
         """The report for JSON."""
@@ -76,20 +77,28 @@ class Report:
         }  # fmt: skip
 
     def as_text(self) -> str:
-        """The report for people: what the file is, then each finding with its line, then how many there are."""
-        lines = [f"{self.file}: {self.kind}{', ' if self.dialect else ''}{', '.join(self.dialect)}"]
+        """The report for people: what the file is, then what was found, at the first of its places and with its line,
+        then how much there is."""
+        lines = [f"{self.file}: {', '.join([self.kind, *self.dialect])}"] if self.kind else []
         lines += [f"  from {fork}" for fork in self.forks]
         lines += [
             f"  {phase}: {size['parameters']:,} parameters, {size['multiply_adds']:,} multiply-adds for a batch"
             for phase, size in self.sizes.items()
         ]
         lines += [f"  {fact}" for fact in self.facts]
-        lines += map(str, self.ordered())
+        alike: dict[tuple[str, str], list[Finding]] = {}
+        for finding in self.ordered():
+            alike.setdefault((finding.severity, finding.place.reason), []).append(finding)
+        lines += [found[0].as_text(len(found)) for found in alike.values()]
         return "\n".join([*lines, f"{self.file}: {_counts(self.ordered())}"])
+
+
+def counted(number: int, what: str) -> str:
+    """2, layer -> "2 layers"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _counts(findings: Iterable[Finding]) -> str:
     """Two errors, a note -> "2 errors, 1 note"."""
     counts = Counter(finding.severity for finding in findings)
-    shown = [f"{counts[name]} {name}{'s' if counts[name] > 1 else ''}" for name in (ERROR, TRAP, NOTE) if counts[name]]
-    return ", ".join(shown) or "nothing found"
+    return ", ".join(counted(counts[name], name) for name in (ERROR, TRAP, NOTE) if counts[name]) or "nothing found"

@@ -98,7 +98,10 @@ def bilinear_group(view: NetView, node: Node) -> Iterator[Finding]:
 
 
 def mirrored_test(view: NetView, node: Node) -> Iterator[Finding]:
-    """As in Caffe, `mirror` holds in TEST as well."""
+    """As in Caffe, `mirror` holds in TEST as well. A text that knows no phases was written for training alone."""
+    rules = [rule for layer in view.document.message.layer for rule in (*layer.include, *layer.exclude)]
+    if "TRAIN" in view.phases and not any(rule.HasField("phase") for rule in rules):
+        return
     if node.param.transform_param.mirror and node in view.phases.get("TEST", []) and node.param.type in SOURCE_TYPES:
         reason = "half of the images are mirrored in TEST too, so its scores are random"
         yield from view.finding(TRAP, node, reason, "transform_param", "mirror")
@@ -107,7 +110,7 @@ def mirrored_test(view: NetView, node: Node) -> Iterator[Finding]:
 def dropout_ratio(view: NetView, node: Node) -> Iterator[Finding]:
     """Other frameworks give the part that is kept."""
     ratio = node.param.dropout_param.dropout_ratio
-    if node.param.type == "Dropout" and (ratio == 0 or ratio > _MOST_DROPPED):
+    if node.param.type == "Dropout" and ratio > _MOST_DROPPED:
         reason = f"dropout_ratio is the part that is dropped, not the part that is kept: {ratio:g}"
         yield from view.finding(TRAP, node, reason, "dropout_param", "dropout_ratio")
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from netspec.check.build import Built, State, build_phase, participants, unknown_types
+from netspec.check.build import Built, State, build_phase, own_tops, participants, unknown_types
 from netspec.check.findings import ERROR, NOTE, Report
 from netspec.check.net_traps import NetView, net_traps
 from netspec.check.origin import OURS, foreign
 from netspec.check.texts import has_variables, read_all
-from netspec.errors import SpecError
+from netspec.check.training import untrainable
+from netspec.errors import SpecError, nearest
 from netspec.graph import PHASES, Node
 from netspec.layers import LAYER_TYPES
 from netspec.loading import some
@@ -35,14 +36,15 @@ class Options:
     has_weights: bool = False
 
 
-def check_net(path: Path, options: Options, states: Iterable[State] | None = None) -> tuple[Report, list[Built]]:
-    """The report on a net file, and the net as far as it could be built in each of the states; without these, in the
-    phases that the text is meant for."""
-    report = Report(str(path), "net")
+def check_net(path: Path, options: Options, states: Sequence[State] | None = None) -> tuple[Report, list[Built]]:
+    """The report on a net file, and the net as far as it could be built in each of a solver's states; without these,
+    in the phases that the text is meant for."""
+    report = Report(str(path))
     document, errors = read_all(path, NetParameter, options.define)
     report.add(ERROR, *errors)
     if document is None:
         return report, []
+    report.kind = "net"
     report.dialect += forms(path, older_net_forms(document.message))
     return report, inspect_net(report, document, options, states, errors)
 
@@ -56,7 +58,7 @@ def inspect_net(
     report: Report,
     document: Document[NetParameter],
     options: Options,
-    states: Iterable[State] | None,
+    states: Sequence[State] | None,
     errors: Sequence[SpecError] = (),
 ) -> list[Built]:
     """Add to a report what is to be said of a net; `errors` are those in its text that are told already."""
@@ -66,54 +68,75 @@ def inspect_net(
     except SpecError as error:
         report.add(ERROR, error)
         return []
-    own = today.message.state
-    given = states or [State(phase, options.stages, options.level, options.shapes) for phase in PHASES]
-    chosen = [replace(s, stages=(*own.stage, *s.stages), level=s.level or own.level) for s in given]
-    if states is None:
-        chosen = _meant(today, chosen)
-    shapes_in_vain(report, today, options.shapes)
-    built = _build(report, today, chosen, errors)
-    if built:
-        phases = {each.state.phase: each.nodes for each in built}
-        report.findings += net_traps(NetView(today, phases, options.has_weights))
+    built = _build(report, today, _states(today, options, states), errors)
+    shapes_in_vain(report, today, options.shapes, built)
+    report.add(NOTE, *_not_checked(today, built))
+    if states is not None:
+        report.add(ERROR, *untrainable(built))
+    for each in built:
+        if each.summary and not each.unchecked and not report.is_refused:
+            costs = {"parameters": each.summary.parameters, "multiply_adds": each.summary.multiply_adds}
+            report.sizes[each.state.phase] = costs
+    phases = {each.state.phase: each.nodes for each in built}
+    report.findings += net_traps(NetView(today, phases, options.has_weights))
     return built
+
+
+def _states(document: Document[NetParameter], options: Options, given: Sequence[State] | None) -> list[State]:
+    """The states that a solver gives, or the phases that the text is meant for, with the state that the text has."""
+    own = document.message.state
+    states = given or [State(phase, options.stages, options.level, options.shapes) for phase in PHASES]
+    states = [replace(s, stages=(*own.stage, *s.stages), level=s.level or own.level) for s in states]
+    return states if given else _meant(document, states)
 
 
 def _build(
     report: Report, document: Document[NetParameter], states: list[State], errors: Sequence[SpecError]
 ) -> list[Built]:
+    """Build a net in each state, past the layers that cannot be built, and report these."""
+    layers = document.message.layer
     unknown = unknown_types(document)
     in_text = _layers_at(document, errors)
-    told = {index for index in in_text if not document.message.layer[index].type}
-    report.add(ERROR, *(error for index, error in unknown.items() if index not in told))
-    code = {i for i, layer in enumerate(document.message.layer) if _runs_code(layer.type)}
+    report.add(ERROR, *(error for index, error in unknown.items() if layers[index].type or index not in in_text))
+    code = [index for index, layer in enumerate(layers) if _runs_code(layer.type)]
     for index in code:
-        reason = f'layer "{document.message.layer[index].name}": its Python code is not run in a check'
+        reason = f'layer "{layers[index].name}": its Python code is not run in a check'
         report.add(NOTE, document.error(reason, "layer", index))
     found = []
     for state in states:
         nodes, refused = participants(document, state)
         report.add(ERROR, *refused.values())
-        found.append(build_phase(document, state, nodes, {*unknown, *code, *refused}, in_text))
-        _tell(report, document, found[-1])
+        built = build_phase(document, state, nodes, {*unknown, *code, *refused}, in_text)
+        for error in built.errors:
+            report.add(NOTE if _ABSENT in error.reason else ERROR, error)
+        report.add(NOTE, *_assumed(document, built))
+        found.append(built)
     return found
 
 
-def _tell(report: Report, document: Document[NetParameter], built: Built) -> None:
-    """Put what building a phase gave into the report."""
-    for error in built.errors:
-        report.add(NOTE if _ABSENT in error.reason else ERROR, error)
-    if built.unchecked:
-        reason = f"not checked, since they depend on what was left out: {some(built.unchecked)}"
-        report.add(NOTE, SpecError(reason, document.path))
-    if built.summary is None:
-        return
-    for note in built.summary.notes:
-        node = next(node for node in built.nodes if note.startswith(f"{node.name}: "))
-        report.add(NOTE, document.error(f'layer "{node.name}"{note.removeprefix(node.name)}', *node.where))
-    if not built.unchecked and not built.errors:
-        costs = {"parameters": built.summary.parameters, "multiply_adds": built.summary.multiply_adds}
-        report.sizes[built.state.phase] = costs
+def _assumed(document: Document[NetParameter], built: Built) -> Iterator[SpecError]:
+    """The summary's notes on layers, each at its layer."""
+    for note in built.summary.notes if built.summary else ():
+        for node in [node for node in built.nodes if note.startswith(f"{node.name}: ")][:1]:
+            yield document.error(f'layer "{node.name}"{note.removeprefix(node.name)}', *node.where)
+
+
+def _not_checked(document: Document[NetParameter], built: Sequence[Built]) -> Iterator[SpecError]:
+    """What of a net was not looked at; in which phase, where not in all of them."""
+    phases: dict[int, list[str]] = {}
+    for each in built:
+        for node in each.unchecked:
+            phases.setdefault(int(node.where[1]), []).append(each.state.phase)
+    groups: dict[str, list[int]] = {}
+    for index, found in sorted(phases.items()):
+        groups.setdefault("" if len(found) == len(built) else f" in {found[0]}", []).append(index)
+    for only, indices in groups.items():
+        names = some(document.message.layer[index].name for index in indices)
+        reason = f"not checked{only}, since they depend on what was left out: {names}"
+        yield document.error(reason, "layer", indices[0])
+    unbuilt = dict.fromkeys(each.state.phase for each in built if each.nodes and each.compiled is None)
+    if unbuilt:
+        yield SpecError(f"no layer could be built in {' and '.join(unbuilt)}", document.path)
 
 
 def _meant(document: Document[NetParameter], states: list[State]) -> list[State]:
@@ -138,12 +161,16 @@ def _layers_at(document: Document[NetParameter], errors: Sequence[SpecError]) ->
     return {places.index(starts[count - 1]) for count in before if count}
 
 
-def shapes_in_vain(report: Report, document: Document[NetParameter], shapes: Mapping[str, Sequence[int]]) -> None:
-    """Tell of shapes that were given to what is no input."""
+def shapes_in_vain(
+    report: Report, document: Document[NetParameter], shapes: Mapping[str, Sequence[int]], built: Sequence[Built]
+) -> None:
+    """Tell of shapes that were given to what is neither an input nor made by a layer that was left out."""
     inputs = {top for layer in document.message.layer if not layer.bottom for top in layer.top}
+    inputs |= {top for each in built for node in each.left_out for top in own_tops(node)}
     for name in shapes:
         if name not in inputs:
-            report.add(ERROR, SpecError(f'--shape {name}: "{name}" is no input of this net', document.path))
+            reason = f'--shape {name}: "{name}" is no input of this net'
+            report.add(ERROR, SpecError(reason, document.path, hint=nearest(name, inputs)))
 
 
 def tell_forks(report: Report, document: Document[NetParameter] | Document[SolverParameter]) -> None:

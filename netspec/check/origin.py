@@ -23,14 +23,16 @@ def foreign(message: Message, where: FieldPath = ()) -> Iterator[tuple[str, str,
         for index, value in enumerate(content if hasattr(content, "extend") else [content]):
             place = (*where, descriptor.name, index)
             if descriptor.number >= _FIRST_OF_FORKS:
-                yield _owner(message.DESCRIPTOR.name, descriptor.name), descriptor.name, place
+                owner = forks.of_bn(value) if descriptor.name == "bn_param" else None
+                yield owner or _owner(message.DESCRIPTOR.name, descriptor.name), descriptor.name, place
             if isinstance(value, Message):
                 yield from foreign(value, place)
             elif descriptor.enum_type is not None and value >= _FIRST_OF_FORKS:
                 name = descriptor.enum_type.values_by_number[value].name
                 yield forks.VALUES.get(name, "a fork"), name, place
     if isinstance(message, LayerParameter) and message.type in forks.TYPES:
-        yield forks.TYPES[message.type], message.type, (*where, "type", 0)
+        fork = forks.of_bn(message.bn_param) if message.type == "BN" else forks.TYPES[message.type]
+        yield fork, message.type, (*where, "type", 0)
 
 
 def _owner(message: str, name: str) -> str:

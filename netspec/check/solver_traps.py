@@ -14,7 +14,8 @@ Solver = Document[SolverParameter]
 Trap = Callable[[Solver], Iterator[Finding]]
 
 _RATE_FIELDS = ("gamma", "power", "stepsize", "stepvalue")
-_WITHOUT_HISTORY = ("SGD", "Nesterov")
+_MOMENTUM = {"Adam": "beta1", "AdamW": "beta1", "RAdam": "beta1", "AdaDelta": "decay of averages"}
+"""What momentum is to the solver types that give it another meaning."""
 
 
 def solver_traps(document: Solver) -> Iterator[Finding]:
@@ -74,10 +75,10 @@ def momentum(document: Solver) -> Iterator[Finding]:
     solver = document.message
     if solver.HasField("momentum"):
         return
-    if solver.type == "Adam":
-        reason = "momentum is Adam's beta1, and 0 unless it is given: 0.9 is usual"
+    if solver.type in _MOMENTUM:
+        reason = f"momentum is the {_MOMENTUM[solver.type]} of {solver.type}, and 0 unless it is given: 0.9 is usual"
         yield Finding(TRAP, _place(document, reason, "type"))
-    elif solver.type in _WITHOUT_HISTORY:
+    elif solver.type in ("SGD", "Nesterov", "LARS"):
         yield Finding(NOTE, _place(document, "momentum is 0 unless it is given: 0.9 is usual", "type"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from netspec.check.findings import ERROR, NOTE, Finding, Report
 from netspec.check.nets import Options, check_net, forms, inspect_net, tell_forks
 from netspec.check.solver_traps import solver_traps
 from netspec.check.texts import read_all
+from netspec.check.training import not_in_nets
 from netspec.data.lmdb_store import LmdbStore
 from netspec.errors import DataError, SpecError, nearest
-from netspec.schema.netspec_pb2 import NetState, SolverParameter
+from netspec.schema.netspec_pb2 import NetParameter, NetState, SolverParameter
 from netspec.solver.check import check_solver
 from netspec.spec import Document
 from netspec.upgrade import older_solver_forms, solver_document
@@ -21,20 +22,15 @@ from netspec.upgrade import older_solver_forms, solver_document
 _STAND_INS = {"base_lr": 1.0, "lr_policy": "fixed", "max_iter": 1, "type": "SGD"}
 """What a check goes on with where such a field is missing or wrong; any other is left out."""
 
-_FIELDS = {
-    "net": ("TRAIN", "TEST"), "train_net": ("TRAIN",), "test_net": ("TEST",),
-    "net_param": ("TRAIN", "TEST"), "train_net_param": ("TRAIN",), "test_net_param": ("TEST",),
-}  # fmt: skip
-"""The fields that give nets, and the phases of these."""
-
 
 def check_solver_file(path: Path, options: Options) -> list[Report]:
     """The report on a solver file, then those on its nets."""
-    report = Report(str(path), "solver")
+    report = Report(str(path))
     document, errors = read_all(path, SolverParameter, options.define)
     report.add(ERROR, *errors)
     if document is None:
         return [report]
+    report.kind = "solver"
     report.dialect += forms(path, older_solver_forms(document.message))
     tell_forks(report, document)
     try:
@@ -42,8 +38,9 @@ def check_solver_file(path: Path, options: Options) -> list[Report]:
     except SpecError as error:
         report.add(ERROR, error)
         return [report]
-    report.add(ERROR, *_refusals(today, bool(errors)))
-    report.findings += solver_traps(today)
+    refusals = list(_refusals(today, bool(errors)))
+    report.add(ERROR, *refusals)
+    report.findings += _without_refused(solver_traps(today), refusals)
     for index, name in enumerate(today.message.weights):
         for file in name.split(","):
             if not today.find(file.strip()).exists():
@@ -78,6 +75,14 @@ def _refusals(document: Document[SolverParameter], has_gaps: bool) -> Iterator[S
             return
 
 
+def _without_refused(traps: Iterable[Finding], refusals: Iterable[SpecError]) -> Iterator[Finding]:
+    """The traps, but for those about what is refused at the same place."""
+    wrong = {(error.line, error.column) for error in refusals if error.source_line}
+    for trap in traps:
+        if not trap.place.source_line or (trap.place.line, trap.place.column) not in wrong:
+            yield trap
+
+
 def _field_at(document: Document[SolverParameter], error: SpecError) -> str:
     """The field of a solver whose text begins where an error stands."""
     places = {document.position(field.name): field.name for field, _ in document.message.ListFields()}
@@ -88,49 +93,55 @@ def _check_nets(report: Report, document: Document[SolverParameter], options: Op
     """Reports on the net files; what is to be said of nets inside the solver's text goes into its own report."""
     reports = []
     built: list[Built] = []
-    for name, index, states in _nets(document, options):
-        value = getattr(document.message, name)
-        value = value if isinstance(value, str) or not hasattr(value, "extend") else value[index]
-        if not isinstance(value, str):
+    for name, index, value, states in _nets(document.message, options):
+        if isinstance(value, NetParameter):
             built += inspect_net(report, document.part(value, name, index), options, states)
         elif (path := document.find(value)).is_file():
             net_report, nets = check_net(path, options, states)
             reports.append(net_report)
             built += nets
         else:
-            known = [str(Path(value).with_name(other.name)) for other in path.parent.glob("*")]
+            known = [str(Path(value).parent / other.name) for other in path.parent.glob("*")]
             error = document.error(f'there is no net file "{value}"', name, index)
             error.hint = nearest(value, known)
             report.add(ERROR, error)
+    report.add(ERROR, *not_in_nets(document, built))
     report.findings += _seen(document, built)
     report.findings += _small_batches(document, built)
     return reports
 
 
-def _nets(document: Document[SolverParameter], options: Options) -> Iterator[tuple[str, int, list[State]]]:
-    """Field, index and states of every net of a solver."""
-    solver = document.message
-    own = {"TRAIN": solver.train_state, "TEST": solver.test_state[0] if solver.test_state else NetState()}
-    for name, phases in _FIELDS.items():
-        value = getattr(solver, name)
-        count = len(value) if hasattr(value, "extend") else int(solver.HasField(name))
-        if name in ("net", "net_param") and not solver.test_interval:
-            phases = phases[:1]
-        for index in range(count):
-            states = [
-                State(phase, (*own[phase].stage, *options.stages), own[phase].level or options.level, options.shapes)
-                for phase in phases
-            ]
-            yield name, index, states
+def _nets(solver: SolverParameter, options: Options) -> Iterator[tuple[str, int, str | NetParameter, Sequence[State]]]:
+    """Field, index, value and states of every net of a solver. As in Caffe, `net` is tested as often as there is a
+    test_iter that no test_net has."""
+
+    def state(phase: str, own: NetState) -> State:
+        return State(phase, (*own.stage, *options.stages), own.level or options.level, options.shapes)
+
+    train = state("TRAIN", solver.train_state)
+    for name in ("train_net", "train_net_param"):
+        if solver.HasField(name):
+            yield name, 0, getattr(solver, name), [train]
+    places = [(name, index) for name in ("test_net_param", "test_net") for index in range(len(getattr(solver, name)))]
+    count = max(len(solver.test_iter), len(places), 1)
+    given = [*solver.test_state, *[NetState()] * count]
+    tests = [state("TEST", own) for own in given[:count]]
+    for (name, index), test in zip(places, tests, strict=False):
+        yield name, index, getattr(solver, name)[index], [test]
+    for name in ("net", "net_param"):
+        if solver.HasField(name):
+            left = tests[len(places) :] if solver.test_interval else []
+            yield name, 0, getattr(solver, name), [train, *left]
 
 
 def _seen(document: Document[SolverParameter], built: list[Built]) -> Iterator[Finding]:
     """How much of each test set a test sees."""
     tests = [net for net in built if net.state.phase == "TEST"]
     for index, (count, net) in enumerate(zip(document.message.test_iter, tests, strict=False)):
-        for node in net.nodes if net.compiled else ():
-            data = node.param.data_param
-            size = _size(net.compiled.graph.document.find(data.source)) if net.compiled and data.source else 0
+        if net.compiled is None:
+            continue
+        for data in (node.param.data_param for node in net.nodes):
+            size = _size(net.compiled.graph.document.find(data.source)) if data.source else 0
             seen = count * data.batch_size
             if size and seen != size:
                 reason = f"a test sees {seen:,} images ({data.batch_size} a batch); {data.source} has {size:,}"

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from netspec.errors import SpecError
-from netspec.positions import FieldPath, Position, TextError, locate
+from netspec.positions import FieldPath, Position, TextError, locate, position_at
+from netspec.schema.netspec_pb2 import NetParameter, SolverParameter
 from netspec.spec import Document, parse, read
 from netspec.templates import fill
 
@@ -21,6 +22,9 @@ M = TypeVar("M", bound=Message)
 _MOST_ERRORS = 1000
 _NO_FIELDS = re.compile(r"""^(?:a field's name|"\W".*) is expected|closing quote""")
 """What is said of a text that cannot be taken apart into fields."""
+
+_FIRST_WORD = re.compile(r"(?:\s|\#[^\n]*)*(?P<word>\w+|[^\w\s#}]\S*)\s*(?P<mark>[:{<\[]?)")
+_OUTERMOST = {*NetParameter.DESCRIPTOR.fields_by_name, *SolverParameter.DESCRIPTOR.fields_by_name}
 
 _PIECE = re.compile(
     r"""\#[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}<>\[\]:]|[^\s{}<>\[\]:,;\#"']+|.""", re.DOTALL
@@ -46,11 +50,24 @@ def read_all(path: Path, kind: type[M], define: Mapping[str, str]) -> tuple[Docu
     except SpecError as error:
         first = error
     try:
-        text = fill(path.read_bytes().decode("utf-8-sig"), define, str(path))
+        text = path.read_bytes().decode("utf-8-sig")
+        _refuse_prose(text, str(path))
+        text = fill(text, define, str(path))
         unknown = _unknown_fields(text, kind)
-    except (OSError, UnicodeDecodeError, SpecError, TextError):
+    except SpecError as error:
+        return None, [error]
+    except (OSError, UnicodeDecodeError, TextError):
         return None, [first]
     return _parse_past(first, text, kind, str(path), unknown)
+
+
+def _refuse_prose(text: str, path: str) -> None:
+    """SpecError where a text cannot be meant as one of fields: it begins with a word that is no field's name, nor has
+    after it what a field has."""
+    found = _FIRST_WORD.match(text)
+    if found and not found["mark"] and (word := found["word"]) not in _OUTERMOST:
+        reason = f'this is neither a net nor a solver: it begins with "{word}", not with a field'
+        raise SpecError(reason, path, text, position_at(text, found.start("word")))
 
 
 def _parse_past(
