@@ -2,53 +2,67 @@
 """Trains the net of a solver file; what `caffe train` was."""
 
 import argparse
+import logging
 import shlex
 import sys
 
+DIVERGED = 3
+"""The exit code of a run whose loss is no number any more."""
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("solver", help="the solver file, e.g. solvers/quickstart.solver")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--weights", metavar="FILE", help="start from the weights in this file, by layer name")
+    resume = "go on from a snapshot; without a name, the newest whole one"
+    start.add_argument("--resume", nargs="?", const="", metavar="SNAPSHOT", help=resume)
+    add("--device", help="cpu, cuda, cuda:1; default: as solver_mode says")
+    setting = "override a field of the solver (max_iter=100) or of a layer (data@TRAIN.data_param.batch_size=50)"
+    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=setting)
+    add("--define", action="append", default=[], metavar="NAME=VALUE", help="the value of ${NAME}")
+    add("--allow-python", action="store_true", help="let the Python layers of the net run their code")
+    add("--quiet", action="store_true", help="log warnings and errors only, and show no progress bar")
+    add("--dry-run", action="store_true", help="say what the run will be, try an iteration, and end")
+    return parser.parse_args()
+
+
+def resume_command(args: argparse.Namespace, snapshot: object) -> str:
+    """The command that goes on with this run."""
+    settings = [word for setting in args.settings for word in ("--set", setting)]
+    settings += [word for definition in args.define for word in ("--define", definition)]
+    settings += [f"--{name}" for name in ("allow-python", "quiet") if getattr(args, name.replace("-", "_"))]
+    device = ["--device", args.device] if args.device else []
+    words = ["python", sys.argv[0], args.solver, *device, *settings, "--resume", *([str(snapshot)] if snapshot else [])]
+    return shlex.join(words)
+
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("solver", help="the solver file, e.g. solvers/quickstart.solver")
-    parser.add_argument("--weights", metavar="FILE", help="start from the weights in this file, by layer name")
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const="",
-        metavar="SNAPSHOT",
-        help="go on from a snapshot; without a name, the newest whole one",
-    )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1; default: as solver_mode says")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-        help="override a field of the solver (max_iter=100) or of a layer (data@TRAIN.data_param.batch_size=50)",
-    )  # fmt: skip
-    parser.add_argument("--define", action="append", default=[], metavar="NAME=VALUE", help="the value of ${NAME}")
-    parser.add_argument("--allow-python", action="store_true", help="let the Python layers of the net run their code")
-    args = parser.parse_args()
-    if args.weights and args.resume is not None:
-        parser.error("--weights starts a run and --resume goes on with one: give one of them")
-
+    args = parse()
     from netspec import Solver, log_to_stderr, readable_errors
+    from netspec.errors import DivergedError
+    from netspec.solver.preview import preview
     from netspec.templates import definitions
 
-    log_to_stderr()
+    log_to_stderr(logging.WARNING if args.quiet or args.dry_run else logging.INFO)
     with readable_errors():
-        weights = [f"weights={args.weights}"] if args.weights else []
-        fresh = args.resume is None
-        settings, define = [*args.settings, *weights], definitions(args.define)
-        options = {"fresh": fresh, "define": define, "allow_python": args.allow_python}
-        solver = Solver(args.solver, device=args.device, settings=settings, **options)
+        settings = [*args.settings, *([f"weights={args.weights}"] if args.weights else [])]
+        options = {"define": definitions(args.define), "allow_python": args.allow_python}
+        solver = Solver(args.solver, device=args.device, settings=settings, fresh=args.resume is None, **options)
         if args.resume is not None:
             solver.resume(args.resume or None)
-        finished = solver.solve()
+        if args.dry_run:
+            print(*preview(solver), sep="\n")
+            solver.close()
+            return 0
+        try:
+            finished = solver.solve()
+        except DivergedError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return DIVERGED
     if not finished:
-        settings = [word for setting in args.settings for word in ("--set", setting)]
-        settings += [word for definition in args.define for word in ("--define", definition)]
-        settings += ["--allow-python"] if args.allow_python else []
-        device = ["--device", args.device] if args.device else []
-        snapshot = [str(solver.last_snapshot)] if solver.last_snapshot else []
-        words = ["python", sys.argv[0], args.solver, *device, *settings, "--resume", *snapshot]
-        print("resume with:", shlex.join(words), file=sys.stderr)
+        print("resume with:", resume_command(args, solver.last_snapshot), file=sys.stderr)
     return 0 if finished else 128 + (solver.signals.stop or 0)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver.rates import NEEDS, POLICIES
-from netspec.solver.updates import UPDATES
+from netspec.solver.rules import NO_MOMENTUM, UPDATES
 from netspec.spec import Document
 
 _AT_LEAST = {
     "base_lr": 0, "max_iter": 0, "display": 0, "average_loss": 1, "iter_size": 1, "test_interval": 0, "snapshot": 0,
-    "momentum": 0, "weight_decay": 0, "snapshot_keep": 0,
+    "momentum": 0, "weight_decay": 0, "snapshot_keep": 0, "warmup_iter": 0, "warmup_start_lr": 0, "min_lr": 0,
+    "plateau_patience": 0, "watch_threshold": 0, "stop_patience": 0, "ema_decay": 0, "local_gw_ratio": 0,
 }  # fmt: skip
 
 
@@ -23,16 +24,20 @@ def check_solver(document: Document[SolverParameter]) -> None:
         raise document.error(f'there is no solver type "{solver.type}"', "type", wrong=solver.type, known=UPDATES)
     if solver.HasField("solver_type"):
         raise document.error('"solver_type" is the older form of "type"; set that one', "solver_type")
-    if solver.snapshot_format != SolverParameter.BINARYPROTO:
-        raise document.error("snapshot_format is BINARYPROTO; HDF5 is not written", "snapshot_format")
     if solver.regularization_type not in ("L1", "L2"):
         raise document.error("regularization_type is L1 or L2", "regularization_type")
     for name, least in _AT_LEAST.items():
         if getattr(solver, name) < least:
             raise document.error(f"{name} must be at least {least}, not {getattr(solver, name):g}", name)
-    if solver.momentum >= 1:
-        raise document.error(f"momentum must be below 1, not {solver.momentum:g}", "momentum")
+    for name in ("momentum", "momentum2", "rms_decay", "ema_decay"):
+        if getattr(solver, name) >= 1:
+            raise document.error(f"{name} must be below 1, not {getattr(solver, name):g}", name)
+    if solver.momentum and solver.type in NO_MOMENTUM:
+        raise document.error(f"{solver.type} has no momentum", "momentum")
+    if solver.type == "AdamW" and solver.regularization_type == "L1":
+        raise document.error("AdamW decays the weights by itself; L1 is for the other types", "regularization_type")
     _check_policy(document)
+    _check_watch(document)
     _check_nets(document)
 
 
@@ -43,10 +48,24 @@ def _check_policy(document: Document[SolverParameter]) -> None:
         raise document.error(f'there is no lr_policy "{policy}"', "lr_policy", wrong=policy, known=POLICIES)
     for name in NEEDS.get(policy, ()):
         value = getattr(solver, name)
-        if not value and (name in ("stepsize", "stepvalue", "max_iter") or not solver.HasField(name)):
+        if not value and (name in ("stepsize", "stepvalue", "max_iter", "watch") or not solver.HasField(name)):
             raise document.error(f'lr_policy "{policy}" needs {name}', "lr_policy")
+    if solver.min_lr and policy not in ("cosine", "plateau"):
+        raise document.error('min_lr is for lr_policy "cosine" and "plateau"', "min_lr")
+    if solver.warmup_start_lr and not solver.warmup_iter:
+        raise document.error("warmup_start_lr needs warmup_iter", "warmup_start_lr")
     if policy == "multistep" and list(solver.stepvalue) != sorted(solver.stepvalue):
         raise document.error("the stepvalues must rise", "stepvalue")
+
+
+def _check_watch(document: Document[SolverParameter]) -> None:
+    """What judges by tests must say by which output."""
+    solver = document.message
+    judging = [name for name in ("stop_patience", "snapshot_best") if getattr(solver, name)]
+    if judging and not solver.watch:
+        raise document.error(f'{judging[0]} needs watch: the output of a test net, as "accuracy"', judging[0])
+    if solver.watch and not solver.test_interval:
+        raise document.error("watch needs a test_interval", "watch")
 
 
 def _check_nets(document: Document[SolverParameter]) -> None:

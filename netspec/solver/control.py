@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -11,10 +12,11 @@ from typing import Any
 
 from netspec.errors import SpecError
 from netspec.log import logger
-from netspec.schema.netspec_pb2 import Move, SolverParameter
+from netspec.schema.netspec_pb2 import Move, RunState, SolverParameter
 from netspec.solver.check import check_solver
-from netspec.spec import Document
-from netspec.upgrade import solver_document
+from netspec.solver.rates import FOLLOWS_MAX_ITER
+from netspec.spec import Document, to_text
+from netspec.upgrade import parse_solver, solver_document
 
 EDITABLE = ("base_lr", "max_iter", "display", "snapshot", "test_interval")
 """The fields of a solver file that may be edited during a run."""
@@ -22,9 +24,26 @@ EDITABLE = ("base_lr", "max_iter", "display", "snapshot", "test_interval")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
+_TORCHRUN = "TORCHELASTIC_RUN_ID"
+"""The environment variable that torchrun gives its workers."""
+
+
+def check_alone() -> None:
+    """SpecError in a worker of several, as torchrun starts them: a run has one process."""
+    if (count := os.environ.get("WORLD_SIZE", "1")) != "1":
+        reason = f"{count} processes were started for one run, and netspec trains in one: give --nproc-per-node 1"
+        raise SpecError(reason, "WORLD_SIZE", count)
+
+
 class Signals:
     """What the signals so far ask for. Each is acted on once the iteration under way is finished; SIGINT, SIGTERM and
-    SIGUSR1 ask for a snapshot and the end, SIGHUP for a snapshot; a second SIGINT ends the process at once."""
+    SIGUSR1 ask for a snapshot and the end, SIGHUP for a snapshot; a SIGINT after one of those ends the process at once.
+
+    Under torchrun the agent passes signals on to its worker: SIGINT and SIGTERM always, perhaps more than once, so that
+    a second one means nothing there; SIGUSR1 and SIGHUP only if it was started with
+    ``--signals-to-handle=SIGINT,SIGTERM,SIGUSR1,SIGHUP``. Any of them ends the agent, which kills a worker that has not
+    ended after 30 seconds.
+    """
 
     def __init__(self) -> None:
         self.stop: signal.Signals | None = None
@@ -53,7 +72,7 @@ class Signals:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             self._snapshot = True
-        elif self.stop is not None and number == signal.SIGINT:
+        elif self.stop is not None and number == signal.SIGINT and _TORCHRUN not in os.environ:
             raise KeyboardInterrupt
         else:
             self.stop = signal.Signals(number)
@@ -108,18 +127,26 @@ class LiveEdits:
     def _move(self, name: str, value: float, iteration: int) -> None:
         logger.info("Iteration %d, %s = %g by hand (was %g)", iteration, name, value, getattr(self.param, name))
         setattr(self.param, name, value)
+        self._warn_of_other_rates(name)
         self.moves.append(Move(iter=iteration, field=name, value=repr(value)))
 
-    def restore(self, moves: Sequence[Move], started_as: SolverParameter, iteration: int) -> None:
-        """Take up the moves of a snapshot. They stay in force where the file has the value that the run was started
-        with, or the moved one; another value there is an edit made since, and wins."""
-        self.moves[:] = moves
-        last = {move.field: move.value for move in moves}
+    def store(self, run: RunState) -> None:
+        """Put the solver as it was at the start into a snapshot, and every move since."""
+        run.solver = to_text(self.started_as)
+        run.move.extend(self.moves)
+
+    def restore(self, run: RunState, iteration: int) -> None:
+        """Take up the moves of the snapshot of an iteration. They stay in force where the file has the value that the
+        run was started with, or the moved one; another value there is an edit made since, and wins."""
+        started_as = parse_solver(run.solver)
+        self.moves[:] = run.move
+        last = {move.field: move.value for move in run.move}
         for name in changed_fields(started_as, self.param):
             if name not in last:
                 values = (getattr(self.param, name), getattr(started_as, name))
                 texts = (f"{value:g}" if isinstance(value, float) else value for value in values)
                 logger.info("%s is %s; in the snapshot it was %s", name, *texts)
+                self._warn_of_other_rates(name)
         for name, text in last.items():
             original, now = getattr(started_as, name), getattr(self.param, name)
             moved = type(original)(float(text))
@@ -129,6 +156,11 @@ class LiveEdits:
             else:
                 self._move(name, now, iteration)
             setattr(self.started_as, name, original)
+
+    def _warn_of_other_rates(self, name: str) -> None:
+        if name == "max_iter" and self.param.lr_policy in FOLLOWS_MAX_ITER:
+            logger.warning('with lr_policy "%s" another max_iter changes the rate of every iteration from here on',
+                           self.param.lr_policy)  # fmt: skip
 
 
 def changed_fields(before: SolverParameter, after: SolverParameter) -> list[str]:

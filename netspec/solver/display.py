@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
 
 from netspec.log import logger
+from netspec.schema.netspec_pb2 import RunState
 
 
 class Display:
@@ -29,16 +31,20 @@ class Display:
         """The window of losses that a display line averages."""
         return [float(loss) for loss in self._losses]
 
-    def restore(self, losses: Iterable[float]) -> None:
+    def store(self, run: RunState) -> None:
+        """Put the window into a snapshot."""
+        run.shown_loss.extend(self.shown_losses)
+
+    def restore(self, run: RunState) -> None:
         """Take up the window of a snapshot."""
         self._losses.clear()
-        self._losses.extend(losses)
+        self._losses.extend(run.shown_loss)
 
     def start(self, iteration: int, last: int) -> None:
         """Begin or go on at an iteration, of a run that ends at `last`."""
         self._since = (iteration, time.perf_counter())
         self.close()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
             self._bar = tqdm(initial=iteration, total=last, unit="iter", dynamic_ncols=True, leave=False, smoothing=0.1)
 
     def add(self, loss: Tensor) -> None:
@@ -57,22 +63,34 @@ class Display:
 
     def iteration(
         self, iteration: int, rate: float, outputs: Mapping[str, Tensor], weights: Mapping[str, float]
-    ) -> None:
-        """The lines of one displayed iteration: speed and loss, the train net's outputs, the rate."""
+    ) -> dict[str, float]:
+        """The lines of one displayed iteration: speed and loss, the train net's outputs, the rate. Returns its figures
+        by the heads of their columns in a log."""
         begun, since = self._since
         count, seconds = iteration - begun, time.perf_counter() - since
         self._since = (iteration, time.perf_counter())
         speed = f"{count / seconds:.6g} iter/s, {seconds:.6g}s/{count} iters" if count else "0 iter/s, 0s/0 iters"
-        logger.info("Iteration %d (%s), loss = %.6g", iteration, speed, self.smoothed_loss())
+        loss = self.smoothed_loss()
+        logger.info("Iteration %d (%s), loss = %.6g", iteration, speed, loss)
         values = {name: tensor.detach().flatten().tolist() for name, tensor in outputs.items()}
         log_outputs("Train", values, weights)
         logger.info("Iteration %d, lr = %.6g", iteration, rate)
+        return {"lr": rate, "loss": loss, **columns("train", values)}
 
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def columns(kind: str, outputs: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Outputs by the heads of their columns: "test accuracy"; of an output with several numbers "test recall[0]"."""
+    return {
+        f"{kind} {name}" + f"[{index}]" * (len(values) > 1): value
+        for name, values in outputs.items()
+        for index, value in enumerate(values)
+    }
 
 
 def log_outputs(kind: str, outputs: Mapping[str, list[float]], weights: Mapping[str, float]) -> None:

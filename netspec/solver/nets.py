@@ -72,7 +72,7 @@ def _net_source(
     path = document.find(value)
     if not path.is_file():
         folders = [place.parent for place in document.places(value) if place.parent.is_dir()]
-        known = [str(Path(value).with_name(other.name)) for folder in folders[:2] for other in folder.iterdir()]
+        known = [str(Path(value).parent / other.name) for folder in folders[:2] for other in folder.iterdir()]
         raise document.error(f'there is no net file "{value}"', *where, wrong=value, known=known)
     return path
 

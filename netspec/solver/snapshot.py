@@ -1,69 +1,74 @@
-"""Snapshots: a .caffemodel and a .solverstate that Caffe reads, with what an exact resume needs besides.
+"""Snapshots: a weights file, that of the averaged weights where there are some, and a solver state.
 
-The weights are written first; the state is the one commit point. It starts with our own part, which Caffe skips, and
-ends with a checksum of all bytes before: whatever is cut or changed is found on reading.
+The weights are written first; the state, which has their checksums, is the one commit point.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 
 import numpy as np
 import torch
-from google.protobuf.message import DecodeError
 from torch import Tensor
 
 from netspec.errors import SnapshotError
-from netspec.files import read_whole, write_whole
+from netspec.files import read_whole
 from netspec.log import logger
-from netspec.schema.netspec_pb2 import BlobProto, RandomState, RunState, SolverState
-from netspec.weights import blob_message, same_shape
+from netspec.schema.netspec_pb2 import BlobProto, SolverParameter, SolverState
+from netspec.weights import same_shape
 
-_DIGEST_SIZE = hashlib.sha256().digest_size
-_TRAILER = SolverState(checksum=bytes(_DIGEST_SIZE)).SerializeToString()[:-_DIGEST_SIZE]
-"""What stands before the checksum's bytes at the end of the file: the field's tag and its length."""
+_SUFFIXES = {
+    SolverParameter.BINARYPROTO: (".caffemodel", ".solverstate"),
+    SolverParameter.HDF5: (".caffemodel.h5", ".solverstate.h5"),
+    SolverParameter.SAFETENSORS: (".safetensors", ".solverstate"),
+}
+"""How the weights files and the states of each snapshot_format end."""
 
-
-def write_state(path: Path, run: RunState, state: SolverState, history: Sequence[Tensor]) -> None:
-    """Write a .solverstate, whole or not at all; SnapshotError where it cannot be written."""
-    content = SolverState(run=run).SerializeToString() + state.SerializeToString()
-    for blob in history:
-        # The history is a repeated BlobProto: each blob is one more field in the bytes.
-        content += _field(SolverState.HISTORY_FIELD_NUMBER, blob_message(blob.cpu().numpy()).SerializeToString())
-    write_whole(path, content + _TRAILER + hashlib.sha256(content + _TRAILER).digest())
+_AVERAGE = "_ema"
 
 
-def _field(number: int, content: bytes) -> bytes:
-    """The bytes of a field that holds a message: tag, length, content."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+@dataclass(frozen=True)
+class Files:
+    """The files of one snapshot."""
+
+    weights: Path
+    average: Path
+    state: Path
 
 
-def _varint(value: int) -> bytes:
-    groups = []
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*groups, value])
+def prefix_of(given: str, solver_file: str) -> str:
+    """What the names of a run's snapshots start with; where no prefix is given, or a folder, the solver file's own
+    name."""
+    file = Path(solver_file)
+    if not given:
+        return str(file.with_suffix(""))
+    return str(Path(given) / file.stem) if given.endswith("/") or Path(given).is_dir() else given
 
 
-def read_state(path: Path) -> SolverState:
-    """Read a .solverstate, ours or Caffe's; SnapshotError where it is missing, damaged, or something else."""
-    content = read_whole(path)
-    try:
-        state = SolverState.FromString(content)
-    except DecodeError:
-        raise SnapshotError(f"{path}: this is no solverstate, or it is damaged") from None
-    body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
-    whole = body.endswith(_TRAILER) and hashlib.sha256(body).digest() == digest
-    if not whole and (state.HasField("run") or state.HasField("checksum") or body.endswith(_TRAILER)):
-        raise SnapshotError(f"{path}: damaged: its checksum does not agree with its content")
-    if not state.HasField("iter") or not state.history:
-        raise SnapshotError(f"{path}: this is no solverstate: it has no iteration and no history")
-    return state
+def files_of(prefix: str, iteration: int, snapshot_format: SolverParameter.SnapshotFormat) -> Files:
+    """The files of the snapshot of an iteration."""
+    weights, state = _SUFFIXES[snapshot_format]
+    stem = f"{prefix}_iter_{iteration}"
+    return Files(Path(stem + weights), Path(stem + _AVERAGE + weights), Path(stem + state))
+
+
+def state_of(path: Path) -> Path:
+    """The state of a snapshot, given any of its files."""
+    for weights, state in _SUFFIXES.values():
+        if path.name.endswith(weights):
+            return path.with_name(path.name.removesuffix(weights).removesuffix(_AVERAGE) + state)
+    return path
+
+
+def average_of(weights: Path) -> Path:
+    """The file of the averaged weights beside a weights file."""
+    suffix = next((suffix for suffix, _ in _SUFFIXES.values() if weights.name.endswith(suffix)), weights.suffix)
+    return weights.with_name(weights.name.removesuffix(suffix) + _AVERAGE + suffix)
 
 
 def weights_of(path: Path, state: SolverState) -> Path:
@@ -75,10 +80,15 @@ def weights_of(path: Path, state: SolverState) -> Path:
         raise SnapshotError(f"{path}: damaged: it does not name its weights file") from None
     if found is None:
         raise SnapshotError(f"{path}: its weights file {candidates[0].name} is not beside it")
-    wanted = state.run.weights_sha256
-    if wanted and hashlib.sha256(read_whole(found)).digest() != wanted:
-        raise SnapshotError(f"{found}: damaged: its checksum does not agree with that in {path.name}")
+    _verify(found, state.run.weights_sha256, path)
+    if state.run.ema_sha256:
+        _verify(average_of(found), state.run.ema_sha256, path)
     return found
+
+
+def _verify(file: Path, digest: bytes, state: Path) -> None:
+    if digest and hashlib.sha256(read_whole(file)).digest() != digest:
+        raise SnapshotError(f"{file}: damaged: its checksum does not agree with that in {state.name}")
 
 
 def check_history(path: Path, state: SolverState, history: Sequence[Tensor]) -> None:
@@ -107,21 +117,16 @@ def _shape(blob: BlobProto) -> tuple[int, ...]:
     return tuple(blob.shape.dim) if blob.HasField("shape") else (blob.num, blob.channels, blob.height, blob.width)
 
 
-def state_of_pair(path: Path) -> Path:
-    """The .solverstate of a snapshot, given either file of its pair."""
-    return path.with_suffix(".solverstate") if path.suffix == ".caffemodel" else path
-
-
 def snapshots(prefix: str) -> list[Path]:
-    """The .solverstate files of a prefix, newest iteration first."""
+    """The states of a prefix, newest iteration first; SnapshotError where their folder cannot be read."""
     folder, stem = Path(prefix).parent, Path(prefix).name
-    pattern = re.compile(re.escape(stem) + r"_iter_(\d+)\.solverstate")
-    found = [(int(match[1]), path) for path in _files(folder) if (match := pattern.fullmatch(path.name))]
-    return [path for _, path in sorted(found, reverse=True)]
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return folder.iterdir() if folder.is_dir() else iter(())
+    pattern = re.compile(re.escape(stem) + r"_iter_(\d+)\.solverstate(\.h5)?")
+    try:
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    except OSError as error:
+        raise SnapshotError(f"{folder}: cannot be read: {error.strerror}") from None
+    found = [(int(match[1]), name) for name in names if (match := pattern.fullmatch(name))]
+    return [folder / name for _, name in sorted(found, reverse=True)]
 
 
 def newest_valid(prefix: str, restore: Callable[[Path], None]) -> Path:
@@ -140,41 +145,23 @@ def newest_valid(prefix: str, restore: Callable[[Path], None]) -> Path:
 
 def prune(prefix: str, newest: Path, keep: int) -> None:
     """Delete all but `keep` snapshots up to `newest`, the one just written; 0 keeps all. Those of later iterations,
-    damaged or of a run before, neither count nor go."""
-    paths = snapshots(prefix)
-    for path in paths[paths.index(newest) :][keep:] if keep else ():
-        for file in (path, path.with_suffix(".caffemodel")):
-            try:
+    damaged or of a run before, neither count nor go. The state goes last: what is left of a snapshot is found again."""
+    if not keep:
+        return
+    try:
+        up_to_newest = dropwhile(newest.__ne__, snapshots(prefix))
+        for path in list(up_to_newest)[keep:]:
+            for file in (*_weights_beside(path), path):
                 file.unlink(missing_ok=True)
-            except OSError as error:
-                raise SnapshotError(f"{file}: cannot be deleted: {error.strerror}") from None
+    except (OSError, SnapshotError) as error:
+        logger.warning("older snapshots cannot be deleted: %s", error)
 
 
-def random_states(device: torch.device) -> list[RandomState]:
-    """The states of torch's generators: the CPU's and the device's."""
-    states = [RandomState(device="cpu", state=torch.get_rng_state().numpy().tobytes())]
-    if device.type == "cuda":
-        states.append(RandomState(device="cuda", state=torch.cuda.get_rng_state(device).numpy().tobytes()))
-    return states
-
-
-def set_random_states(states: Sequence[RandomState], device: torch.device) -> None:
-    """Put torch's generators back to stored states."""
-    for stored in states:
-        state = torch.from_numpy(np.frombuffer(stored.state, np.uint8).copy())
-        if stored.device == "cpu":
-            torch.set_rng_state(state)
-        elif device.type == "cuda":
-            torch.cuda.set_rng_state(state, device)
-
-
-def environment(device: torch.device) -> list[str]:
-    """What the bits of a result depend on besides the texts and the data, one line a setting."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+def _weights_beside(state: Path) -> list[Path]:
+    """The weights files, there or not, that a state can have: those whose format has states of this name."""
+    suffixes = [(weights, suffix) for weights, suffix in _SUFFIXES.values() if state.name.endswith(suffix)]
     return [
-        f"torch {torch.__version__}",
-        f"device {device.type} {name}",
-        f"threads {torch.get_num_threads()}",
-        f"mkldnn {torch.backends.mkldnn.enabled}",
-        f"cores {os.cpu_count()}",
+        state.with_name(state.name.removesuffix(suffix) + mark + weights)
+        for weights, suffix in suffixes
+        for mark in ("", _AVERAGE)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,23 +11,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netspec.errors import DataError, NetspecError, SnapshotError
-from netspec.evaluate import evaluate
+from netspec.errors import DataError, DivergedError, SnapshotError
+from netspec.layers.sources import Source
 from netspec.log import logger
 from netspec.net import Net
 from netspec.overrides import Overrides
-from netspec.schema.netspec_pb2 import DataPosition, RunState, SolverParameter, SolverState
+from netspec.schema.netspec_pb2 import RunState, SolverParameter, SolverState
 from netspec.solver import snapshot as snapshots
+from netspec.solver.average import Average
 from netspec.solver.check import check_solver
-from netspec.solver.control import LiveEdits, Signals
+from netspec.solver.control import LiveEdits, Signals, check_alone
 from netspec.solver.device import choose_device
-from netspec.solver.display import Display, log_outputs
+from netspec.solver.display import Display
+from netspec.solver.finite import first_not_finite, not_finite_blob
+from netspec.solver.freezing import Freezing
+from netspec.solver.lock import only_run
 from netspec.solver.nets import build_test_nets, build_train_net
 from netspec.solver.rates import learning_rate, stage
+from netspec.solver.record import Record
+from netspec.solver.rules import UPDATES
+from netspec.solver.run_texts import resolved_texts
 from netspec.solver.start import check_train_net, load_weights, look_at_place, warn_of_fields_without_effect
-from netspec.solver.updates import UPDATES, Update
+from netspec.solver.state_file import read_state, write_state
+from netspec.solver.stored import Environment, Positions, Randomness, Stored
+from netspec.solver.testing import Tests
+from netspec.solver.updates import Update
+from netspec.solver.watch import Watch
 from netspec.spec import Document, to_text
-from netspec.upgrade import parse_solver, solver_document
+from netspec.upgrade import solver_document
+
+_CHECK_INTERVAL = 100
+"""Iterations from one look at the loss to the next on a GPU, without a display; each look waits for the device."""
 
 
 class Solver:
@@ -51,48 +66,61 @@ class Solver:
         allow_python: bool = False,
         **fields: Any,
     ) -> None:
+        check_alone()
         self.document = solver_document(solver, define)
         overrides = Overrides([*settings, *(f"{name}={value}" for name, value in fields.items())], define)
         self.param = overrides.applied_to_solver(self.document.message)
-        check_solver(replace(self.document, message=self.param))
+        document = replace(self.document, message=self.param)
+        check_solver(document)
         warn_of_fields_without_effect(self.document, self.param)
         self.device = choose_device(self.param, device)
         self.seed = self.param.random_seed if self.param.random_seed >= 0 else torch.seed() % 2**31
         torch.manual_seed(self.seed)
+        self.prefix = snapshots.prefix_of(self.param.snapshot_prefix, self.document.path)
         self.iter = 0
         self._begun = self._saved = -1
         self.last_snapshot: Path | None = None
-        self._overrides = overrides
         self.net: Net = build_train_net(self.document, self.param, overrides, self.device, self.seed, allow_python)
         check_train_net(self.net)
         self.net.check_labels()
-        self.test_nets: list[Net] = self._open_test_nets()
+        self._tests = Tests(
+            self.param,
+            lambda: build_test_nets(self.document, self.param, overrides, self.net, self.seed),
+            self._averaged,
+        )
         if fresh:
             load_weights(self.net, self.document, self.param.weights)
         self.update: Update = UPDATES[self.param.type](self.net.params)
+        self.average = Average(self.net.params, self.param.ema_decay) if self.param.ema_decay else None
         self.signals = Signals()
+        self._freezing = Freezing(document, self.param, self.net)
+        self._watch = Watch(document, self.param, self.test_nets)
         self._edits = LiveEdits(self.document, self.param, define)
         self._display = Display(self.param.average_loss, self._images_per_iteration())
+        self._record = Record(document)
+        # The random states come last, since what is restored before may draw.
+        own: list[Stored] = [Environment(self.device), Randomness(self.device)]
+        watched: list[Stored] = [Positions(self._nets_by_name), self._watch, self._display]
+        self._stored = [*watched, *own]
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
     def solve(self) -> bool:
-        """Run to max_iter as Caffe does, or until a signal; whether the run is finished. Either way it is saved."""
-        logger.info("Solving %s", self.net.graph.name)
-        logger.info("Learning Rate Policy: %s", self.param.lr_policy)
-        count = sum(param.tensor.numel() for param in self.net.params)
-        logger.info("%d parameters, on %s, random_seed %d", count, self.device, self.seed)
+        """Run to max_iter as Caffe does, or until a signal; whether the run is finished. Either way it is saved.
+        DivergedError, with nothing saved, where the loss is no number any more."""
         look_at_place(self.prefix, fresh=self._begun < 0)
         self.signals.stop = None
         try:
-            with self.signals.caught():
+            with only_run(self.prefix), self.signals.caught():
+                self._introduce()
+                self._open_record()
                 self._display.start(self.iter, self.param.max_iter)
                 while self._goes_on():
                     self._iterate()
                 ends_new = self.param.snapshot_after_train and self.iter != self._begun
                 if self._saved != self.iter and (ends_new or self.signals.stop):
                     self.snapshot()
-                if not self.signals.stop:
+                if not self.signals.stop and not self._watch.has_enough:
                     self._finish()
         except DataError:
             # The weights are still good, and so is the place in the data: nothing that was learnt is lost.
@@ -104,12 +132,19 @@ class Solver:
         logger.info("Optimization stopped early." if self.signals.stop else "Optimization Done.")
         return not self.signals.stop
 
+    def _introduce(self) -> None:
+        logger.info("Solving %s", self.net.graph.name)
+        logger.info("Learning Rate Policy: %s", self.param.lr_policy)
+        count = sum(parameter.numel() for parameter in self.net.parameters())
+        logger.info("%d parameters, on %s, random_seed %d", count, self.device, self.seed)
+
     def _finish(self) -> None:
         """What Caffe shows after the last iteration: the loss and the test of the final weights, where due."""
         if self._is_due(self.param.display):
             with torch.no_grad():
                 self._display.add(self.net.loss(self.net()))
-            logger.info("Iteration %d, loss = %.6g", self.iter, self._display.smoothed_loss())
+            logger.info("Iteration %d, loss = %.6g", self.iter, self.loss)
+            self._record.add(self.iter, self.epoch, {"loss": self.loss})
         if self._is_due(self.param.test_interval):
             self.test()
 
@@ -124,48 +159,61 @@ class Solver:
     def _goes_on(self, last: int | None = None) -> bool:
         """Take what came from outside since the last iteration; whether there is another, up to max_iter or `last`."""
         self._edits.take(self.iter)
-        if self.param.test_interval and not self.test_nets:
-            self._turn_tests_on()
-        return self.iter < (self.param.max_iter if last is None else last) and not self.signals.stop
+        self._tests.turn_on()
+        ended = self.signals.stop or self._watch.has_enough
+        return self.iter < (self.param.max_iter if last is None else last) and not ended
 
-    def _turn_tests_on(self) -> None:
-        """Open the test nets of a run that began without; what is wrong with them costs the tests, not the run."""
-        try:
-            self.test_nets = self._open_test_nets()
-        except NetspecError as error:
-            logger.error("there are no tests:\n%s", error)
-            self.param.test_interval = 0
-
-    def _open_test_nets(self) -> list[Net]:
-        """The test nets, their labels checked; none without a test_interval."""
-        nets = build_test_nets(self.document, self.param, self._overrides, self.net, self.seed)
-        for net in nets:
-            net.check_labels()
-        return nets
+    @property
+    def test_nets(self) -> list[Net]:
+        """The test nets in Caffe's order; none without a test_interval."""
+        return self._tests.nets
 
     @property
     def loss(self) -> float:
         """The mean loss of the last `average_loss` iterations, as a display line shows it; nan before the first."""
         return self._display.smoothed_loss()
 
+    @property
+    def epoch(self) -> float | None:
+        """How many times the train net has seen its data, that of its first data layer; None without one."""
+        source = next((source for _, source in self.net.sources), None)
+        return source.position / source.epoch_size if source and source.epoch_size else None
+
+    @property
+    def rate(self) -> float:
+        """The rate of the next iteration, before any lr_mult."""
+        return learning_rate(self.param, self.iter, self._watch.drops)
+
+    def rehearse(self) -> float:
+        """Run the next iteration forward and backward, without its update; its loss."""
+        self._freezing.take(self.iter, self.update)
+        return float(self._forward_backward()[1])
+
     def _iterate(self) -> None:
         """One iteration in Caffe's order: test if due, forward and backward, update, snapshot if due."""
         if self._is_due(self.param.test_interval) and (self.iter > 0 or self.param.test_initialization):
-            self.test()
-            if self.signals.stop:
+            self._test_and_judge()
+            if self.signals.stop or self._watch.has_enough:
                 return
+        self._freezing.take(self.iter, self.update)
         self.net.debug_info = self.param.debug_info and self._is_due(self.param.display)
-        out = self._forward_backward()
-        rate = learning_rate(self.param, self.iter)
+        positions = [(source, source.position) for _, source in self.net.sources]
+        epoch, rate = self.epoch, self.rate
+        out, loss = self._forward_backward()
         if self._is_due(self.param.display):
-            self._display.iteration(self.iter, rate, out, self.net.loss_weights)
-        self.update.apply(self.param, rate)
+            figures = self._display.iteration(self.iter, rate, out, self.net.loss_weights)
+            self._record.add(self.iter, epoch, figures)
+        if self.device.type == "cpu" or self._is_due(self.param.display or _CHECK_INTERVAL):
+            self._check_finite(loss, positions)
+        self.update.apply(self.param, rate, self.iter)
+        if self.average:
+            self.average.update()
         self.iter += 1
-        if self._is_due(self.param.snapshot) or self.signals.take_snapshot_request():
+        if self.signals.take_snapshot_request() or self._is_due(self.param.snapshot):
             self._snapshot_or_log()
 
-    def _forward_backward(self) -> dict[str, Tensor]:
-        """One iteration's passes: gradients are summed, the loss is their mean; returns the last outputs."""
+    def _forward_backward(self) -> tuple[dict[str, Tensor], Tensor]:
+        """One iteration's passes: gradients are summed, the loss is their mean; returns the last outputs, and it."""
         for weight in self.update.weights:
             weight.grad = None
         total: Tensor | float = 0.0
@@ -175,28 +223,43 @@ class Solver:
             loss.backward()  # type: ignore[no-untyped-call]
             total = total + loss.detach()
         assert isinstance(total, Tensor)
-        self._display.add(total / self.param.iter_size)
-        return out
+        mean = total / self.param.iter_size
+        self._display.add(mean)
+        return out, mean
+
+    def _check_finite(self, loss: Tensor, positions: Iterable[tuple[Source, int]]) -> None:
+        """DivergedError where the loss of this iteration, whose data began at `positions`, is no number."""
+        if bool(torch.isfinite(loss)):
+            return
+        for source, position in positions:
+            source.position = position
+        where = first_not_finite(self.net, self.param.iter_size) or "the sum of the losses"
+        raise self._diverged(f"the loss is {loss.item():g}; the first that is not finite is {where}")
+
+    def _diverged(self, reason: str) -> DivergedError:
+        kept = f"the last snapshot is {self.last_snapshot}" if self.last_snapshot else "there is no snapshot yet"
+        return DivergedError(f"Iteration {self.iter}: {reason}; {kept}")
 
     def test(self) -> list[dict[str, list[float]]]:
         """Run every test net and log the means of its outputs; a test net without test_iter sees every record once.
-        A signal that asks to stop ends it early; the run that resumes starts this test again."""
-        results = []
-        positions = [(source, source.position) for net in self.test_nets for _, source in net.sources]
-        for index, net in enumerate(self.test_nets):
-            logger.info("Iteration %d, Testing net (#%d)", self.iter, index)
-            iterations = self.param.test_iter[index] if index < len(self.param.test_iter) else None
-            means = evaluate(net, iterations, lambda: self.signals.stop)
-            if self.signals.stop:
-                for source, position in positions:
-                    source.position = position
-                break
-            if self.param.test_compute_loss:
-                loss = sum(weight * sum(means[name]) for name, weight in net.loss_weights.items())
-                logger.info("Test loss: %.6g", loss)
-            log_outputs("Test", means, net.loss_weights)
-            results.append(means)
+        Nothing where a signal ended it early; the run that resumes starts this test again."""
+        results = self._tests.run(self.iter, lambda: self.signals.stop)
+        if results:
+            self._record.add(self.iter, self.epoch, Tests.columns(results))
         return results
+
+    def _test_and_judge(self) -> None:
+        """A test of the run: what it decides is done."""
+        results = self.test()
+        if self.signals.stop:
+            return
+        self._watch.look(results, self.iter)
+        if self._watch.is_best and self.param.snapshot_best:
+            self._snapshot_or_log(best=True)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """A context in which the weights are those that tests see."""
+        return self.average.in_place() if self.average and self.param.test_ema else nullcontext()
 
     def _is_due(self, interval: int) -> bool:
         return interval > 0 and self.iter % interval == 0
@@ -204,64 +267,69 @@ class Solver:
     def close(self) -> None:
         """End the background work of the nets."""
         self._display.close()
-        for net in (self.net, *self.test_nets):
-            net.close()
+        self._record.close()
+        self.net.close()
+        self._tests.close()
+
+    def _open_record(self) -> None:
+        """Begin the files that the run keeps beside its snapshots."""
+        document = replace(self.document, message=self.param)
+        nets = (self.net, self.test_nets)
+        read = [Path(self.document.path), *(Path(net.graph.document.path) for net in (self.net, *self.test_nets))]
+        self._record.open(
+            self.prefix,
+            self.iter,
+            resumed=self._begun >= 0,
+            texts=lambda names: resolved_texts(document, names, self.prefix, self.seed, *nets),
+            lines=Environment(self.device).lines,
+            read=read,
+        )
 
     def _images_per_iteration(self) -> int:
         first = next(iter(self.net.blob_shapes.values()), ())
         return (first[0] if first else 1) * self.param.iter_size
 
+    def _nets_by_name(self) -> dict[str, Net]:
+        return {"train": self.net, **{f"test {index}": net for index, net in enumerate(self.test_nets)}}
+
     # --- snapshots ----------------------------------------------------------------------------------------------
 
-    @property
-    def prefix(self) -> str:
-        """What the names of the snapshots start with; without snapshot_prefix, or where that is a folder, the solver
-        file's own name."""
-        prefix = self.param.snapshot_prefix or str(Path(self.document.path).with_suffix(""))
-        return str(Path(prefix) / Path(self.document.path).stem) if Path(prefix).is_dir() else prefix
-
     def snapshot(self) -> Path:
-        """Write a snapshot of this iteration and return its .solverstate; SnapshotError where that fails."""
-        weights = Path(f"{self.prefix}_iter_{self.iter}.caffemodel")
-        state = weights.with_suffix(".solverstate")
-        logger.info("Snapshotting to binary proto file %s", weights)
-        digest = self.net.save(weights)
-        logger.info("Snapshotting solver state to binary proto file %s", state)
-        solver_state = SolverState(
-            iter=self.iter, learned_net=str(weights), current_step=stage(self.param, self.iter - 1)
-        )
-        snapshots.write_state(state, self._run_state(digest), solver_state, self.update.history)
+        """Write a snapshot of this iteration and return its state; SnapshotError where that fails, DivergedError where
+        the weights are no numbers any more."""
+        self.last_snapshot = self._write(self.prefix, self.param.snapshot_keep)
         self._saved = self.iter
-        self.last_snapshot = state
-        snapshots.prune(self.prefix, state, self.param.snapshot_keep)
-        return state
+        return self.last_snapshot
 
-    def _snapshot_or_log(self) -> None:
+    def _write(self, prefix: str, keep: int) -> Path:
+        if where := not_finite_blob(self.net.params, self.update.history):
+            raise self._diverged(f"no snapshot is made, since {where} is not finite")
+        files = snapshots.files_of(prefix, self.iter, self.param.snapshot_format)
+        logger.info("Snapshotting to %s", files.weights)
+        run = RunState(net=to_text(self.net.graph.document.message), seed=self.seed)
+        run.weights_sha256 = self.net.save(files.weights)
+        if self.average:
+            with self.average.in_place():
+                run.ema_sha256 = self.net.save(files.average)
+        self._edits.store(run)
+        for part in self._stored:
+            part.store(run)
+        drops = self._watch.drops if self.param.lr_policy == "plateau" else stage(self.param, self.iter - 1)
+        logger.info("Snapshotting solver state to %s", files.state)
+        state = SolverState(iter=self.iter, learned_net=str(files.weights), current_step=drops, run=run)
+        write_state(files.state, state, self.update.history)
+        snapshots.prune(prefix, files.state, keep)
+        return files.state
+
+    def _snapshot_or_log(self, best: bool = False) -> None:
         """A snapshot that fails does not end the run: the one before is whole, and the next is tried when it is due."""
         try:
-            self.snapshot()
+            if best:
+                self._write(f"{self.prefix}_best", keep=1)
+            else:
+                self.snapshot()
         except SnapshotError as error:
             logger.error("%s; the run goes on, the next snapshot is tried when it is due", error)
-
-    def _run_state(self, digest: bytes) -> RunState:
-        return RunState(
-            solver=to_text(self._edits.started_as),
-            net=to_text(self.net.graph.document.message),
-            seed=self.seed,
-            random=snapshots.random_states(self.device),
-            position=[
-                DataPosition(net=n, layer=layer, position=source.position) for n, layer, source in self._sources()
-            ],
-            shown_loss=self._display.shown_losses,
-            move=self._edits.moves,
-            environment="\n".join(snapshots.environment(self.device)),
-            weights_sha256=digest,
-        )
-
-    def _sources(self) -> list[tuple[str, str, Any]]:
-        """Every data layer of the run, with the names under which its position is stored."""
-        nets = [("train", self.net), *((f"test {index}", net) for index, net in enumerate(self.test_nets))]
-        return [(name, node.name, source) for name, net in nets for node, source in net.sources]
 
     def resume(self, path: str | Path | None = None) -> Path:
         """Restore a snapshot, or without a path the newest one of this run's prefix that is whole; return it."""
@@ -271,31 +339,28 @@ class Solver:
         return Path(path)
 
     def restore(self, path: str | Path) -> None:
-        """Go on from a snapshot (either file of its pair), ours to the bit, Caffe's with weights, history and
-        iteration. SnapshotError where it is missing, damaged, or of another net; the solver is then as it was."""
-        path = snapshots.state_of_pair(Path(path))
-        state = snapshots.read_state(path)
+        """Go on from a snapshot (any of its files), ours to the bit, Caffe's with weights, history and iteration.
+        SnapshotError where it is missing, damaged, or of another net; the solver is then as it was."""
+        path = snapshots.state_of(Path(path))
+        state = read_state(path)
         weights = snapshots.weights_of(path, state)
         snapshots.check_history(path, state, self.update.history)
+        if self.average and state.run.ema_sha256:
+            self.net.load(snapshots.average_of(weights), whole=True)
+            self.average.take()
         self.net.load(weights, whole=True)
+        if self.average and not state.run.ema_sha256:
+            logger.warning("%s has no averaged weights: the average begins anew with the weights", path)
+            self.average.take()
         snapshots.copy_history(state, self.update.history)
         self.iter = self._begun = state.iter
+        self.last_snapshot = path
         logger.info("Resuming from %s at iteration %d", path, self.iter)
-        if state.HasField("run"):
-            self._restore_run(state.run)
-
-    def _restore_run(self, run: RunState) -> None:
-        """Take up what Caffe does not store: seed, data positions, moves by hand, shown losses, random states."""
-        self.seed = run.seed
-        positions = {(stored.net, stored.layer): stored.position for stored in run.position}
-        for net, layer, source in self._sources():
-            source.reseed(run.seed)
-            source.position = positions.get((net, layer), 0)
-        if run.net != to_text(self.net.graph.document.message):
+        if not state.HasField("run"):
+            return
+        self.seed = state.run.seed
+        if state.run.net != to_text(self.net.graph.document.message):
             logger.warning("the net is not the one of the snapshot, though its blobs fit")
-        self._edits.restore(run.move, parse_solver(run.solver), self.iter)
-        self._display.restore(run.shown_loss)
-        for before, now in zip(run.environment.splitlines(), snapshots.environment(self.device), strict=False):
-            if before != now:
-                logger.warning("the snapshot was made with %s, this is %s: bits may differ", before, now)
-        snapshots.set_random_states(run.random, self.device)
+        self._edits.restore(state.run, self.iter)
+        for part in self._stored:
+            part.restore(state.run)

@@ -22,7 +22,9 @@ def warn_of_fields_without_effect(document: Document[SolverParameter], solver: S
 
 
 def check_train_net(net: Net) -> None:
-    """SpecError where a net cannot be trained: nothing counts as a loss, or nothing learns."""
+    """SpecError where a net cannot be trained: two layers' blobs cannot be told apart in a snapshot, nothing counts as
+    a loss, or nothing learns."""
+    net.check_names()
     if not net.loss_weights:
         raise net.graph.document.error("nothing to learn from: the train net has no loss")
     if not any(param.lr_mult for param in net.params):

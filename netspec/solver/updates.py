@@ -1,8 +1,8 @@
-"""How gradients change the weights: Caffe's order (clip, divide by iter_size, decay) and its update rules."""
+"""How gradients change the weights: Caffe's order (clip, divide by iter_size, decay), which all update rules share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,12 +14,14 @@ from netspec.schema.netspec_pb2 import SolverParameter
 
 @dataclass
 class Group:
-    """Weights with the same multipliers, and the history of each."""
+    """Weights with the same multipliers that began to learn at the same iteration; `history` has a list of blobs for
+    each of the rule's slots."""
 
     lr_mult: float
     decay_mult: float
+    begin: int
     weights: list[Tensor] = field(default_factory=list)
-    history: list[Tensor] = field(default_factory=list)
+    history: list[list[Tensor]] = field(default_factory=list)
 
     @property
     def gradients(self) -> list[Tensor]:
@@ -30,19 +32,42 @@ class Group:
         return [weight.grad for weight in self.weights if weight.grad is not None]
 
 
+@dataclass(frozen=True)
+class Step:
+    """What a rule is given for one group in one iteration: move the weights w at `rate` by the gradients
+    g' = `scale` * g + `decay` * w. `count` is how many iterations the group has learned in, this one included."""
+
+    solver: SolverParameter
+    rate: float
+    count: int
+    scale: Tensor
+    decay: float
+
+
 class Update:
-    """What every solver type shares. `history` has one blob for each of the net, in Caffe's order; those of states
-    and frozen weights stay zero. Gradients may be left changed."""
+    """What every solver type shares. `history` has `slots` blobs for each of the net, in Caffe's order: the first of
+    every blob, then the second of every blob. Those of states and frozen weights stay zero. Gradients may be left
+    changed."""
+
+    slots = 1
 
     def __init__(self, params: Sequence[Param]) -> None:
-        self.history = [torch.zeros_like(param.tensor, requires_grad=False) for param in params]
-        groups: dict[tuple[float, float], Group] = {}
-        for param, history in zip(params, self.history, strict=True):
+        self._params = params
+        self.history = [
+            torch.zeros_like(param.tensor, requires_grad=False) for _ in range(self.slots) for param in params
+        ]
+        self.regroup()
+
+    def regroup(self, begins: Mapping[str, int] | None = None) -> None:
+        """Take up which blobs take a gradient now; `begins` has the iteration in which those of a layer began to."""
+        groups: dict[tuple[float, float, int], Group] = {}
+        for index, param in enumerate(self._params):
             if param.tensor.requires_grad:
-                key = (param.lr_mult, param.decay_mult)
-                group = groups.setdefault(key, Group(*key))
+                key = (param.lr_mult, param.decay_mult, (begins or {}).get(param.layer, 0))
+                group = groups.setdefault(key, Group(*key, history=[[] for _ in range(self.slots)]))
                 group.weights.append(param.tensor)
-                group.history.append(history)
+                for slot, blobs in enumerate(group.history):
+                    blobs.append(self.history[slot * len(self._params) + index])
         self._groups = list(groups.values())
 
     @property
@@ -51,17 +76,17 @@ class Update:
         return [weight for group in self._groups for weight in group.weights]
 
     @torch.no_grad()
-    def apply(self, solver: SolverParameter, rate: float) -> None:
+    def apply(self, solver: SolverParameter, rate: float, iteration: int) -> None:
         """Change every weight by its gradient, summed over `iter_size` passes, at the rate of this iteration."""
         scale = self._clip(solver.clip_gradients) / solver.iter_size
         for group in self._groups:
             decay = solver.weight_decay * group.decay_mult
+            step = Step(solver, rate * group.lr_mult, iteration - group.begin + 1, scale, decay)
             if decay and solver.regularization_type == "L1":
                 torch._foreach_mul_(group.gradients, scale)
                 torch._foreach_add_(group.gradients, torch._foreach_sign(group.weights), alpha=decay)
-                self.move(solver, group, rate * group.lr_mult, torch.ones_like(scale), 0.0)
-            else:
-                self.move(solver, group, rate * group.lr_mult, scale, decay)
+                step = Step(solver, step.rate, step.count, torch.ones_like(scale), 0.0)
+            self.move(group, step)
 
     def _clip(self, most: float) -> Tensor:
         """What scales all gradients so that their common L2 norm is at most `most`: on the device, never read here."""
@@ -72,35 +97,14 @@ class Update:
         norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         return (most / norm).clamp(max=1.0)
 
-    def move(self, solver: SolverParameter, group: Group, rate: float, scale: Tensor, decay: float) -> None:
-        """Change the weights of a group by the gradients `scale` * g + `decay` * w, in one pass where that can be."""
+    def move(self, group: Group, step: Step) -> None:
+        """Change the weights of a group, and its history."""
         raise NotImplementedError
 
 
-class SGD(Update):
-    """V = momentum V + rate g; w = w - V. The rate is inside the history, so that a drop does not scale what was
-    gathered before it (torch.optim.SGD has it outside)."""
-
-    def move(self, solver: SolverParameter, group: Group, rate: float, scale: Tensor, decay: float) -> None:
-        momentum = solver.momentum
-        if not momentum:  # The kernel keeps no history then, but a snapshot has one: all of nothing plus the rest.
-            torch._foreach_zero_(group.history)
-            momentum = 1.0
-        # PyTorch's fused kernel at a rate of 1, given gradients and decay that hold the rate, is Caffe's rule.
-        torch._fused_sgd_(
-            group.weights,
-            group.gradients,
-            group.history,
-            weight_decay=rate * decay,
-            momentum=momentum,
-            lr=1.0,
-            dampening=0.0,
-            nesterov=False,
-            maximize=False,
-            is_first_step=False,
-            grad_scale=1 / (scale * rate),
-        )
-
-
-UPDATES: dict[str, type[Update]] = {"SGD": SGD}
-"""The solver types by name."""
+def regularised(group: Group, step: Step) -> list[Tensor]:
+    """The gradients g' of a step, for rules that have no kernel to make them on the way."""
+    torch._foreach_mul_(group.gradients, step.scale)
+    if step.decay:
+        torch._foreach_add_(group.gradients, group.weights, alpha=step.decay)
+    return group.gradients

@@ -30,6 +30,17 @@ WRONG = [
     (RIGHT.replace("fixed", "multistep") + "gamma: 0.1 stepvalue: 5 stepvalue: 3", "must rise", "stepvalue"),
     (RIGHT.replace("fixed", "inv") + "gamma: 0.1", '"inv" needs power', "lr_policy"),
     (RIGHT + 'test_net: "y" test_net: "z" test_interval: 5 test_iter: 3', "1 test_iter for 2 test nets", "test_iter"),
+    (RIGHT + 'type: "RMSProp" momentum: 0.9', "RMSProp has no momentum", "momentum"),
+    (RIGHT + 'type: "AdaGrad" momentum: 0.9', "AdaGrad has no momentum", "momentum"),
+    (RIGHT + "rms_decay: 1", "rms_decay must be below 1, not 1", "rms_decay"),
+    (RIGHT + "ema_decay: 1.5", "ema_decay must be below 1, not 1.5", "ema_decay"),
+    (RIGHT + 'type: "AdamW" regularization_type: "L1"', "AdamW decays the weights by itself", "regularization_type"),
+    (RIGHT.replace("fixed", "plateau") + "gamma: 0.1", '"plateau" needs watch', "lr_policy"),
+    (RIGHT + "stop_patience: 3", "stop_patience needs watch", "stop_patience"),
+    (RIGHT + "snapshot_best: true", "snapshot_best needs watch", "snapshot_best"),
+    (RIGHT + 'watch: "accuracy"', "watch needs a test_interval", "watch"),
+    (RIGHT + "min_lr: 0.01", 'min_lr is for lr_policy "cosine" and "plateau"', "min_lr"),
+    (RIGHT + "warmup_start_lr: 0.01", "warmup_start_lr needs warmup_iter", "warmup_start_lr"),
     (RIGHT + "test_state { } test_state { }", "2 test_state for 1 test nets", "test_state"),
 ]
 

@@ -11,6 +11,7 @@ import torch
 
 from netspec import Solver
 from netspec.log import GlogFormatter, log_to_stderr, logger
+from netspec.schema.netspec_pb2 import RunState
 from netspec.solver.display import Display, log_outputs
 
 # What tools/extra/parse_log.py of Caffe searches for.
@@ -99,7 +100,9 @@ def test_window_of_losses() -> None:
         display.add(torch.tensor(loss))
     assert display.shown_losses == [1.0, 2.0, 3.0] and display.smoothed_loss() == 2.0
     other.add(torch.tensor(9.0))
-    other.restore(display.shown_losses)
+    run = RunState()
+    display.store(run)
+    other.restore(run)
     assert other.shown_losses == [1.0, 2.0, 3.0]
 
 

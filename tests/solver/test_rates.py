@@ -18,6 +18,8 @@ TABLE = [
     ),
     ('lr_policy: "poly" power: 2 max_iter: 10', {0: 0.5, 5: 0.125, 9: 0.005, 10: 0.0, 11: 0.0}),
     ('lr_policy: "sigmoid" gamma: 1 stepsize: 6', {6: 0.25, 7: 0.5 / (1 + math.exp(-1)), 999: 0.5}),
+    ('lr_policy: "cosine" max_iter: 8 min_lr: 0.1', {0: 0.5, 2: 0.3 + 0.2 * 0.5**0.5, 4: 0.3, 8: 0.1, 9: 0.1}),
+    ('lr_policy: "plateau" gamma: 0.1', {0: 0.5, 999: 0.5}),
 ]
 
 

@@ -2,9 +2,8 @@
 
 import errno
 import hashlib
-import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from netspec import SnapshotError, Solver
 from netspec.schema import netspec_pb2
 from netspec.schema.netspec_pb2 import SolverState
-from netspec.solver.snapshot import read_state
+from netspec.solver.state_file import read_state
 
 Build = Callable[..., Solver]
 STRANGERS = 10000
@@ -51,16 +50,6 @@ def caffe_message(name: str) -> type:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.{name}"))
-
-
-def test_round_trip(trained: tuple[Solver, Path], solver_of: Build) -> None:
-    """A restored solver has the iteration, the weights, the statistics and the history of the one that wrote."""
-    solver, state = trained
-    other = solver_of(random_seed=99)
-    assert not same(blobs(other), blobs(solver))
-    other.restore(state)
-    assert other.iter == 3 and other.seed == solver.seed
-    assert same(blobs(other), blobs(solver))
 
 
 def test_caffe_reads_the_state(trained: tuple[Solver, Path]) -> None:
@@ -102,131 +91,7 @@ def test_last_field_is_the_checksum_of_all_before(trained: tuple[Solver, Path]) 
     assert SolverState.FromString(content).run.weights_sha256 == hashlib.sha256(weights).digest()
 
 
-# --- damage -----------------------------------------------------------------------------------------------------
-
-
-def flips(content: bytes) -> Iterator[bytes]:
-    """500 copies with one bit flipped, every bit of the first and the last bytes among them."""
-    size = len(content) * 8
-    ends = [*range(40), *range(size - 40, size)]
-    for bit in ends + random.Random(1).sample(range(40, size - 40), 500 - len(ends)):
-        changed = bytearray(content)
-        changed[bit // 8] ^= 1 << bit % 8
-        yield bytes(changed)
-
-
-def truncations(content: bytes) -> Iterator[bytes]:
-    """200 beginnings, among them the empty one and those that lack a few bytes."""
-    size = len(content)
-    chosen = {0, 1, 2, *(size - lacking for lacking in range(1, 40))}
-    chosen |= set(random.Random(2).sample(sorted(set(range(size)) - chosen), 200 - len(chosen)))
-    yield from (content[:end] for end in sorted(chosen))
-
-
-@pytest.mark.parametrize("damage", [flips, truncations])
-@pytest.mark.parametrize("suffix", [".solverstate", ".caffemodel"])
-def test_no_damaged_file_is_loaded(
-    trained: tuple[Solver, Path], suffix: str, damage: Callable[[bytes], Iterator[bytes]]
-) -> None:
-    """A flipped bit or a missing end in either file is refused by name, and the solver stays as it was."""
-    solver, state = trained
-    file = state.with_suffix(suffix)
-    content, before = file.read_bytes(), blobs(solver)
-    for changed in damage(content):
-        file.write_bytes(changed)
-        with pytest.raises(SnapshotError, match=file.name):
-            solver.restore(state)
-    assert same(blobs(solver), before) and solver.iter == 3
-    file.write_bytes(content)
-    solver.restore(state)
-
-
-def test_damaged_state_of_caffe_is_refused_or_read(trained: tuple[Solver, Path]) -> None:
-    """Without our checksum, as from Caffe itself, a damaged state never ends in anything but a SnapshotError."""
-    solver, path = trained
-    state = SolverState.FromString(path.read_bytes())
-    state.ClearField("run")
-    state.ClearField("checksum")
-    for changed in (*flips(state.SerializeToString()), *truncations(state.SerializeToString())):
-        path.write_bytes(changed)
-        try:
-            solver.restore(path)
-        except SnapshotError as error:
-            assert str(path.parent) in str(error)
-
-
-def cut_history(state: SolverState) -> None:
-    del state.history[-1]
-
-
-def reshape_history(state: SolverState) -> None:
-    state.history[0].shape.dim[0] += 1
-
-
-def shorten_history(state: SolverState) -> None:
-    del state.history[0].data[-1]
-
-
-def forget_history(state: SolverState) -> None:
-    del state.history[:]
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (cut_history, "another net or solver type: 8 history blobs, not 9"),
-        (reshape_history, r"history blob 0 has shape \(9, 1, 3, 3\), not \(8, 1, 3, 3\)"),
-        (shorten_history, "history blob 0 has 71 of 72 numbers"),
-        (forget_history, "no iteration and no history"),
-    ],
-)
-def test_foreign_history_is_refused(
-    trained: tuple[Solver, Path], change: Callable[[SolverState], None], reason: str
-) -> None:
-    """A history that does not fit, in a state without our checksum, is refused and the difference is named."""
-    solver, path = trained
-    state = SolverState.FromString(path.read_bytes())
-    state.ClearField("run")
-    state.ClearField("checksum")
-    change(state)
-    path.write_bytes(state.SerializeToString())
-    with pytest.raises(SnapshotError, match=reason):
-        solver.restore(path)
-
-
-def test_weights_of_another_snapshot_are_refused(trained: tuple[Solver, Path]) -> None:
-    """A state does not take the weights of another iteration, though they would fit."""
-    solver, first = trained
-    solver.step(1)
-    second = solver.snapshot()
-    shutil.copy(first.with_suffix(".caffemodel"), second.with_suffix(".caffemodel"))
-    with pytest.raises(SnapshotError, match=r"run_iter_4\.caffemodel: damaged"):
-        solver.restore(second)
-
-
-def test_weights_of_another_net_are_refused(trained: tuple[Solver, Path]) -> None:
-    """Blobs of equal shapes under other layer names are those of another net."""
-    solver, path = trained
-    weights = path.with_suffix(".caffemodel")
-    content = weights.read_bytes().replace(b"conv1", b"conv9")
-    weights.write_bytes(content)
-    state = SolverState.FromString(path.read_bytes())
-    state.ClearField("run")
-    state.ClearField("checksum")
-    path.write_bytes(state.SerializeToString())
-    with pytest.raises(SnapshotError, match="weights of another net: they lack conv1"):
-        solver.restore(path)
-
-
 # --- where the files are ----------------------------------------------------------------------------------------
-
-
-def test_either_file_of_the_pair_will_do(trained: tuple[Solver, Path], solver_of: Build) -> None:
-    """Given the .caffemodel, its .solverstate is taken."""
-    solver, state = trained
-    other = solver_of(random_seed=99)
-    other.restore(state.with_suffix(".caffemodel"))
-    assert other.iter == 3 and same(blobs(other), blobs(solver))
 
 
 def test_moved_folder(trained: tuple[Solver, Path], solver_of: Build, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_tests_that_cannot_be_turned_on_cost_nothing(make: Make, caplog: pytest.
     solver.param.test_interval = 1
     solver.step(2)
     assert (solver.iter, solver.test_nets) == (2, [])
-    assert caplog.text.count("there are no tests") == 1 and 'the blob "out" is only made by layers' in caplog.text
+    assert caplog.text.count("there are no tests") == 1 and 'no layer makes the blob "out" in phase TEST' in caplog.text
 
 
 def test_a_finished_run_stays_as_it_is(make: Make, tmp_path: Path) -> None:

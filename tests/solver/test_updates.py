@@ -10,7 +10,8 @@ import torch
 from netspec import Net, parse_net, parse_solver
 from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver.rates import learning_rate
-from netspec.solver.updates import UPDATES, Update
+from netspec.solver.rules import UPDATES
+from netspec.solver.updates import Update
 
 RECORDINGS = Path(__file__).parents[1] / "golden" / "solvers"
 CASES = sorted(path.stem for path in RECORDINGS.glob("*.npz"))
@@ -45,7 +46,7 @@ class Run:
         for iteration in range(self.solver.max_iter):
             self.net.zero_grad()
             losses = self.losses(iteration)
-            self.update.apply(self.solver, learning_rate(self.solver, iteration))
+            self.update.apply(self.solver, learning_rate(self.solver, iteration), iteration)
             yield iteration, losses
 
 
@@ -82,7 +83,7 @@ def test_weights_without_a_gradient_still_decay() -> None:
     """A blob that the loss does not reach is moved by its decay alone, as in Caffe."""
     run = Run("sgd_nomomentum")
     before = run.net.params[0].tensor.detach().clone()
-    run.update.apply(run.solver, 0.1)
+    run.update.apply(run.solver, 0.1, 0)
     assert_close(run.net.params[0].tensor, (before * (1 - 0.1 * 0.01)).numpy(), 1e-6, "decayed")
 
 
@@ -95,6 +96,6 @@ def test_clipping_leaves_small_gradients_alone() -> None:
         before = [param.tensor.detach().clone() for param in run.net.params]
         for param in run.net.params:
             param.tensor.grad = torch.full_like(param.tensor, gradient)
-        run.update.apply(run.solver, 1.0)
+        run.update.apply(run.solver, 1.0, 0)
         for param, old in zip(run.net.params, before, strict=True):
             torch.testing.assert_close(param.tensor.detach(), old - gradient)

@@ -74,7 +74,7 @@ def test_weights_and_resume(
         ([str(SOLVER), "--weights", "missing.caffemodel"], "missing.caffemodel: there is no such file"),
         ([str(SOLVER), "--resume", "missing.solverstate"], "missing.solverstate: there is no such file"),
         ([str(SOLVER), "--set", "snapshot_prefix=missing/run", "--resume"], "there is no snapshot to resume from"),
-        ([str(SOLVER), "--weights", "a", "--resume"], "give one of them"),
+        ([str(SOLVER), "--weights", "a", "--resume"], "not allowed with argument --weights"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -1,0 +1,120 @@
+"""What a snapshot holds besides weights and history: the parts of a run that Caffe does not store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from netspec.layers.sources import Source
+from netspec.log import logger
+from netspec.net import Net
+from netspec.schema.netspec_pb2 import DataPosition, RandomState, RunState
+
+_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "CUBLAS_WORKSPACE_CONFIG",
+)
+"""Environment variables by which the libraries below PyTorch choose other instructions or another precision."""
+
+
+class Stored(Protocol):
+    """A part of a run that has a place of its own in a snapshot."""
+
+    def store(self, run: RunState) -> None:
+        """Put what there is now into a snapshot."""
+
+    def restore(self, run: RunState) -> None:
+        """Take up what a snapshot holds."""
+
+
+class Positions:
+    """Where the data layers stand, and the seed of their draws. `nets` gives the nets of the run by name."""
+
+    def __init__(self, nets: Callable[[], Mapping[str, Net]]) -> None:
+        self._nets = nets
+
+    def store(self, run: RunState) -> None:
+        for net, layer, source in self._sources():
+            run.position.append(DataPosition(net=net, layer=layer, position=source.position))
+
+    def restore(self, run: RunState) -> None:
+        positions = {(stored.net, stored.layer): stored.position for stored in run.position}
+        for net, layer, source in self._sources():
+            source.reseed(run.seed)
+            source.position = positions.get((net, layer), 0)
+
+    def _sources(self) -> Iterator[tuple[str, str, Source]]:
+        for name, net in self._nets().items():
+            for node, source in net.sources:
+                yield name, node.name, source
+
+
+class Environment:
+    """What the bits of a result depend on besides the texts and the data."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    @property
+    def lines(self) -> list[str]:
+        """One line a setting."""
+        cudnn = torch.backends.cudnn
+        settings: dict[str, object] = {
+            "torch": torch.__version__,
+            "device": self._device.type,
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "mkldnn": torch.backends.mkldnn.enabled,
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        }
+        if self._device.type == "cuda":
+            settings["gpu"] = torch.cuda.get_device_name(self._device)
+            settings |= {"cuda": torch.version.cuda, "cudnn": cudnn.version()}  # type: ignore[no-untyped-call]
+            settings |= {f"cudnn.{name}": getattr(cudnn, name) for name in ("allow_tf32", "benchmark", "deterministic")}
+        settings |= {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+        return [f"{name} {value}" for name, value in settings.items()]
+
+    def store(self, run: RunState) -> None:
+        run.environment = "\n".join(self.lines)
+
+    def restore(self, run: RunState) -> None:
+        """Nothing is changed; one line says what differs."""
+        before, now = run.environment.splitlines(), self.lines
+        gone = [line for line in before if line not in now]
+        come = [line for line in now if line not in before]
+        if before and (gone or come):
+            counterparts = (", ".join(lines) or "nothing of it" for lines in (gone, come))
+            logger.warning("bits may differ: the snapshot was made with %s; here it is %s", *counterparts)
+
+
+class Randomness:
+    """The states of torch's generators: the CPU's and the device's."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def store(self, run: RunState) -> None:
+        run.random.append(RandomState(device="cpu", state=torch.get_rng_state().numpy().tobytes()))
+        if self._device.type == "cuda":
+            state = torch.cuda.get_rng_state(self._device).numpy().tobytes()
+            run.random.append(RandomState(device="cuda", state=state))
+
+    def restore(self, run: RunState) -> None:
+        for stored in run.random:
+            state = torch.from_numpy(np.frombuffer(stored.state, np.uint8).copy())
+            if stored.device == "cpu":
+                torch.set_rng_state(state)
+            elif self._device.type == "cuda":
+                torch.cuda.set_rng_state(state, self._device)
