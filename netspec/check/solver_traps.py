@@ -8,12 +8,19 @@ from netspec.check.findings import NOTE, TRAP, Finding
 from netspec.errors import SpecError
 from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver.rates import NEEDS, POLICIES
+from netspec.solver.rules import UPDATES
 from netspec.spec import Document
 
 Solver = Document[SolverParameter]
 Trap = Callable[[Solver], Iterator[Finding]]
 
-_RATE_FIELDS = ("gamma", "power", "stepsize", "stepvalue")
+_RATE_FIELDS = ("gamma", "power", "stepsize", "stepvalue", "plateau_patience")
+_ADAMS = ("Adam", "AdamW", "RAdam")
+_ONLY_OF_TYPES = {
+    "momentum2": _ADAMS, "rms_decay": ("RMSProp",), "delta": ("AdaGrad", "RMSProp", "AdaDelta", *_ADAMS),
+    "local_gw_ratio": ("LARS",),
+}  # fmt: skip
+"""Fields of the update, and the solver types that read them."""
 _MOMENTUM = {"Adam": "beta1", "AdamW": "beta1", "RAdam": "beta1", "AdaDelta": "decay of averages"}
 """What momentum is to the solver types that give it another meaning."""
 
@@ -48,20 +55,35 @@ def never_reached(document: Solver) -> Iterator[Finding]:
 
 
 def without_effect(document: Solver) -> Iterator[Finding]:
-    """Fields of another policy than the given one."""
+    """Fields of another policy or solver type than the given one."""
     solver = document.message
     for name in _RATE_FIELDS if solver.lr_policy in POLICIES else ():
-        if _is_set(solver, name) and name not in NEEDS.get(solver.lr_policy, ()):
+        needed = (*NEEDS.get(solver.lr_policy, ()), "plateau_patience" * (solver.lr_policy == "plateau"))
+        if _is_set(solver, name) and name not in needed:
             yield Finding(TRAP, _place(document, f'{name} has no effect with lr_policy "{solver.lr_policy}"', name))
+    for name, types in _ONLY_OF_TYPES.items():
+        if solver.HasField(name) and solver.type in UPDATES and solver.type not in types:
+            yield Finding(TRAP, _place(document, f'{name} has no effect with type "{solver.type}"', name))
+    if solver.watch and not (solver.lr_policy == "plateau" or solver.stop_patience or solver.snapshot_best):
+        reason = 'watch decides nothing without lr_policy "plateau", stop_patience or snapshot_best'
+        yield Finding(TRAP, _place(document, reason, "watch"))
 
 
 def rising_rate(document: Solver) -> Iterator[Finding]:
     """A gamma that makes the rate grow; Caffe's sigmoid falls only with a gamma below 0, which it refuses."""
     solver = document.message
-    grows = solver.gamma > 1 and solver.lr_policy in ("step", "exp", "multistep")
+    grows = solver.gamma > 1 and solver.lr_policy in ("step", "exp", "multistep", "plateau")
     if grows or (solver.lr_policy == "sigmoid" and solver.gamma > 0):
         reason = f'with lr_policy "{solver.lr_policy}" and gamma {solver.gamma:g} the rate rises'
         yield Finding(TRAP, _place(document, reason, "gamma"))
+
+
+def all_warmup(document: Solver) -> Iterator[Finding]:
+    """A warm-up that the run does not outlast."""
+    solver = document.message
+    if 0 < solver.max_iter <= solver.warmup_iter:
+        reason = f"the warm-up of {solver.warmup_iter} iterations lasts to the end: max_iter is {solver.max_iter}"
+        yield Finding(TRAP, _place(document, reason, "warmup_iter"))
 
 
 def no_rate(document: Solver) -> Iterator[Finding]:
@@ -117,5 +139,5 @@ def random_seed(document: Solver) -> Iterator[Finding]:
 
 
 TRAPS: list[Trap] = [
-    never_reached, without_effect, rising_rate, no_rate, momentum, tests, snapshots, display, random_seed,
+    never_reached, without_effect, rising_rate, all_warmup, no_rate, momentum, tests, snapshots, display, random_seed,
 ]  # fmt: skip

@@ -34,6 +34,10 @@ NET_CASES = [
 SOLVER_CASES = [
     ("stepvalue: 50", "stepvalue: 100", TRAP, "stepvalue 100 is never reached: max_iter is 100"),
     ("gamma", "power: 2 gamma", TRAP, 'power has no effect with lr_policy "multistep"'),
+    ("gamma", "plateau_patience: 2 gamma", TRAP, 'plateau_patience has no effect with lr_policy "multistep"'),
+    ("gamma", "rms_decay: 0.9 gamma", TRAP, 'rms_decay has no effect with type "SGD"'),
+    ("gamma", 'watch: "accuracy" gamma', TRAP, "watch decides nothing"),
+    ("gamma", "warmup_iter: 100 gamma", TRAP, "the warm-up of 100 iterations lasts to the end"),
     ("gamma: 0.1", "gamma: 2", TRAP, "the rate rises"),
     ("base_lr: 0.1", "base_lr: 0", TRAP, "nothing learns"),
     ("momentum: 0.9", "", NOTE, "momentum is 0 unless it is given"),
