@@ -21,7 +21,8 @@ def check_memory(compiled: Compiled, device: torch.device) -> None:
         for top in node.tops:
             shape = compiled.shapes[top]
             if (needed := math.prod(shape) * BYTES) > memory:
-                reason = f'the top "{top}" of shape {shape} takes {readable_size(needed)}; the device has {readable_size(memory)}'
+                takes, has = readable_size(needed), readable_size(memory)
+                reason = f'the top "{top}" of shape {shape} takes {takes}; the device has {has}'
                 raise layer_error(compiled.graph, node, reason)
     for layer, blob in own_blobs(compiled):
         taken += blob.numel() * BYTES

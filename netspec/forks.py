@@ -46,9 +46,8 @@ _TYPES = {
     "Ristretto's fork": "ConvolutionRistretto DeconvolutionRistretto FcRistretto LRNRistretto",
     "C3D's fork": "Convolution3D Deconvolution3D Pooling3D",
     "a fork": """BilateralFilter BilinearInterpolation Flip FocalLoss Gather HardSigmoid HardSwish L2Norm
-        L2Normalization L2Normalize LayerNorm LocalWeightedConvolution MatMul Maxout MultiLabelImageData Noise Pad PixelShuffle ReSample Resize
-        Warp WeightedEuclideanLoss WeightedHingeLoss WeightedSoftmaxWithLoss
-        XCovLoss""",
+        L2Normalization L2Normalize LayerNorm LocalWeightedConvolution MatMul Maxout MultiLabelImageData Noise Pad
+        PixelShuffle ReSample Resize Warp WeightedEuclideanLoss WeightedHingeLoss WeightedSoftmaxWithLoss XCovLoss""",
 }
 
 _FIELDS = {

@@ -1376,7 +1376,7 @@ class SolverState(_message.Message):
     def __init__(self, iter: _Optional[int] = ..., learned_net: _Optional[str] = ..., history: _Optional[_Iterable[_Union[BlobProto, _Mapping]]] = ..., current_step: _Optional[int] = ..., run: _Optional[_Union[RunState, _Mapping]] = ..., checksum: _Optional[bytes] = ...) -> None: ...
 
 class RunState(_message.Message):
-    __slots__ = ("solver", "net", "seed", "random", "position", "shown_loss", "move", "environment", "weights_sha256", "ema_sha256", "watch", "seconds")
+    __slots__ = ("solver", "net", "seed", "random", "position", "shown_loss", "move", "environment", "weights_sha256", "ema_sha256", "watch")
     SOLVER_FIELD_NUMBER: _ClassVar[int]
     NET_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -1388,7 +1388,6 @@ class RunState(_message.Message):
     WEIGHTS_SHA256_FIELD_NUMBER: _ClassVar[int]
     EMA_SHA256_FIELD_NUMBER: _ClassVar[int]
     WATCH_FIELD_NUMBER: _ClassVar[int]
-    SECONDS_FIELD_NUMBER: _ClassVar[int]
     solver: str
     net: str
     seed: int
@@ -1400,8 +1399,7 @@ class RunState(_message.Message):
     weights_sha256: bytes
     ema_sha256: bytes
     watch: WatchState
-    seconds: float
-    def __init__(self, solver: _Optional[str] = ..., net: _Optional[str] = ..., seed: _Optional[int] = ..., random: _Optional[_Iterable[_Union[RandomState, _Mapping]]] = ..., position: _Optional[_Iterable[_Union[DataPosition, _Mapping]]] = ..., shown_loss: _Optional[_Iterable[float]] = ..., move: _Optional[_Iterable[_Union[Move, _Mapping]]] = ..., environment: _Optional[str] = ..., weights_sha256: _Optional[bytes] = ..., ema_sha256: _Optional[bytes] = ..., watch: _Optional[_Union[WatchState, _Mapping]] = ..., seconds: _Optional[float] = ...) -> None: ...
+    def __init__(self, solver: _Optional[str] = ..., net: _Optional[str] = ..., seed: _Optional[int] = ..., random: _Optional[_Iterable[_Union[RandomState, _Mapping]]] = ..., position: _Optional[_Iterable[_Union[DataPosition, _Mapping]]] = ..., shown_loss: _Optional[_Iterable[float]] = ..., move: _Optional[_Iterable[_Union[Move, _Mapping]]] = ..., environment: _Optional[str] = ..., weights_sha256: _Optional[bytes] = ..., ema_sha256: _Optional[bytes] = ..., watch: _Optional[_Union[WatchState, _Mapping]] = ...) -> None: ...
 
 class WatchState(_message.Message):
     __slots__ = ("best", "best_iter", "since_best", "since_drop", "drops")

@@ -39,10 +39,10 @@ class Signals:
     """What the signals so far ask for. Each is acted on once the iteration under way is finished; SIGINT, SIGTERM and
     SIGUSR1 ask for a snapshot and the end, SIGHUP for a snapshot; a SIGINT after one of those ends the process at once.
 
-    Under torchrun the agent passes signals on to its worker: SIGINT and SIGTERM always, perhaps more than once, so that
-    a second one means nothing there; SIGUSR1 and SIGHUP only if it was started with
-    ``--signals-to-handle=SIGINT,SIGTERM,SIGUSR1,SIGHUP``. Any of them ends the agent, which kills a worker that has not
-    ended after 30 seconds.
+    Under torchrun a signal to the agent ends it: it passes the signal on, perhaps more than once, and kills a worker
+    that has not ended after 30 seconds. So there SIGHUP asks for the end too, and a second SIGINT means nothing. The
+    agent must be started with ``--signals-to-handle=SIGINT,SIGTERM,SIGUSR1,SIGHUP``: a signal that it does not handle
+    kills it alone, and the worker goes on without it.
     """
 
     def __init__(self) -> None:
@@ -70,12 +70,13 @@ class Signals:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
+        is_worker = _TORCHRUN in os.environ
+        if number == signal.SIGHUP and not is_worker:
             self._snapshot = True
-        elif self.stop is not None and number == signal.SIGINT and _TORCHRUN not in os.environ:
-            raise KeyboardInterrupt
-        else:
+        elif self.stop is None:
             self.stop = signal.Signals(number)
+        elif number == signal.SIGINT and not is_worker:
+            raise KeyboardInterrupt
 
 
 class LiveEdits:

@@ -36,7 +36,7 @@ class Events:
     def __init__(self, folder: Path, iteration: int) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-        self._path = folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        self._path = folder / f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._pending = _record(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
         start = Event(wall_time=time.time(), step=iteration, session_log=SessionLog(status=SessionLog.START))
         self._pending += _record(start.SerializeToString())

@@ -59,10 +59,13 @@ class Record:
         self._begun = time.perf_counter() - float(self._log.last.get("seconds", 0))
 
     def add(self, iteration: int, epoch: float | None, values: Mapping[str, float]) -> None:
-        """Add the figures of an iteration, before which the train net had seen `epoch` times its data."""
+        """Add figures of an iteration. The first of them say when it was: the train net had seen its data `epoch` times
+        before it."""
         if self._log:
-            seconds = round(time.perf_counter() - self._begun, 2)
-            self._log.add(iteration, {"seconds": seconds, **({} if epoch is None else {"epoch": epoch}), **values})
+            when = {} if epoch is None else {"epoch": epoch}
+            when["seconds"] = round(time.perf_counter() - self._begun, 2)
+            is_new = self._log.last.get("iteration") != str(iteration)
+            self._log.add(iteration, {**when, **values} if is_new else values)
         if self._events:
             self._events.add(iteration, values)
 

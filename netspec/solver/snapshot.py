@@ -31,6 +31,9 @@ _SUFFIXES = {
 
 _AVERAGE = "_ema"
 
+_LARGEST = 2**31 - 2**24
+"""Bytes. A protobuf message ends before 2 GiB; the texts, the shapes and the rest take what is left."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -55,6 +58,15 @@ def files_of(prefix: str, iteration: int, snapshot_format: SolverParameter.Snaps
     weights, state = _SUFFIXES[snapshot_format]
     stem = f"{prefix}_iter_{iteration}"
     return Files(Path(stem + weights), Path(stem + _AVERAGE + weights), Path(stem + state))
+
+
+def check_sizes(files: Files, weights: Sequence[Tensor], history: Sequence[Tensor]) -> None:
+    """SnapshotError where a file would be larger than one of Caffe's binary format can be."""
+    for file, blobs in ((files.weights, weights), (files.state, history)):
+        size = sum(blob.numel() * blob.element_size() for blob in blobs)
+        if file.suffix in (".caffemodel", ".solverstate") and size > _LARGEST:
+            reason = f"{size:,} bytes of numbers are too many for a binary file; snapshot_format: HDF5 takes any number"
+            raise SnapshotError(f"{file}: {reason}")
 
 
 def state_of(path: Path) -> Path:

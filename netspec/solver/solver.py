@@ -109,6 +109,8 @@ class Solver:
         """Run to max_iter as Caffe does, or until a signal; whether the run is finished. Either way it is saved.
         DivergedError, with nothing saved, where the loss is no number any more."""
         look_at_place(self.prefix, fresh=self._begun < 0)
+        files = snapshots.files_of(self.prefix, self.iter, self.param.snapshot_format)
+        snapshots.check_sizes(files, [param.tensor for param in self.net.params], self.update.history)
         self.signals.stop = None
         try:
             with only_run(self.prefix), self.signals.caught():
@@ -141,10 +143,11 @@ class Solver:
     def _finish(self) -> None:
         """What Caffe shows after the last iteration: the loss and the test of the final weights, where due."""
         if self._is_due(self.param.display):
+            epoch = self.epoch
             with torch.no_grad():
                 self._display.add(self.net.loss(self.net()))
             logger.info("Iteration %d, loss = %.6g", self.iter, self.loss)
-            self._record.add(self.iter, self.epoch, {"loss": self.loss})
+            self._record.add(self.iter, epoch, {"loss": self.loss})
         if self._is_due(self.param.test_interval):
             self.test()
 

@@ -60,15 +60,15 @@ def _binary(state: SolverState, history: Sequence[np.ndarray]) -> bytes:
     rest.CopyFrom(state)
     rest.ClearField("run")
     parts = [SolverState(run=state.run).SerializeToString(), rest.SerializeToString()]
-    # The history is a repeated BlobProto: each blob is one more field in the bytes.
-    parts += [_field(SolverState.HISTORY_FIELD_NUMBER, blob_message(array).SerializeToString()) for array in history]
-    content = b"".join([*parts, _TRAILER])
-    return content + hashlib.sha256(content).digest()
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """The bytes of a field that holds a message: tag, length, content."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+    for array in history:
+        # The history is a repeated BlobProto: each blob is one more field in the bytes, with its tag and length.
+        blob = blob_message(array).SerializeToString()
+        parts += [_varint(SolverState.HISTORY_FIELD_NUMBER << 3 | 2), _varint(len(blob)), blob]
+    parts.append(_TRAILER)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return b"".join([*parts, digest.digest()])  # once: a history may be as large as the memory that is left
 
 
 def _varint(value: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -77,12 +78,13 @@ class Environment:
             "threads": torch.get_num_threads(),
             "mkldnn": torch.backends.mkldnn.enabled,
             "deterministic": torch.are_deterministic_algorithms_enabled(),
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "float32_matmul_precision": _told(torch.get_float32_matmul_precision),
         }
         if self._device.type == "cuda":
             settings["gpu"] = torch.cuda.get_device_name(self._device)
             settings |= {"cuda": torch.version.cuda, "cudnn": cudnn.version()}  # type: ignore[no-untyped-call]
-            settings |= {f"cudnn.{name}": getattr(cudnn, name) for name in ("allow_tf32", "benchmark", "deterministic")}
+            for name in ("allow_tf32", "benchmark", "deterministic"):
+                settings[f"cudnn.{name}"] = _told(partial(getattr, cudnn, name))
         settings |= {name: os.environ[name] for name in _VARIABLES if name in os.environ}
         return [f"{name} {value}" for name, value in settings.items()]
 
@@ -95,8 +97,16 @@ class Environment:
         gone = [line for line in before if line not in now]
         come = [line for line in now if line not in before]
         if before and (gone or come):
-            counterparts = (", ".join(lines) or "nothing of it" for lines in (gone, come))
+            counterparts = (", ".join(gone) or "fewer settings", ", ".join(come) or "without")
             logger.warning("bits may differ: the snapshot was made with %s; here it is %s", *counterparts)
+
+
+def _told(setting: Callable[[], object]) -> object:
+    """A setting of PyTorch; it refuses to tell one that the user has given for each operation."""
+    try:
+        return setting()
+    except RuntimeError:
+        return "mixed"
 
 
 class Randomness:

@@ -60,7 +60,7 @@ class Tests:
                     source.position = position
                 return []
             if wrong := [name for name, values in means.items() if not all(map(math.isfinite, values))]:
-                logger.warning("Iteration %d, test net #%d: %s is not finite", iteration, index, ", ".join(wrong))
+                logger.warning("Iteration %d, test net #%d: not finite: %s", iteration, index, ", ".join(wrong))
             if self._solver.test_compute_loss:
                 loss = sum(weight * sum(means[name]) for name, weight in net.loss_weights.items())
                 logger.info("Test loss: %.6g", loss)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from netspec import Solver
+from netspec import Solver, SpecError
 from netspec.solver.control import Signals
 from netspec.solver.rates import learning_rate
 
@@ -222,3 +222,36 @@ def test_signals_are_not_caught_outside_a_run() -> None:
         assert signals.take_snapshot_request() and not signals.take_snapshot_request()
         assert signals.stop is None
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_worker_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the agent speaks, and it is about to end: every signal asks for the end, and none ends at once."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    signals = Signals()
+    with signals.caught():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.stop == signal.SIGHUP and not signals.take_snapshot_request()
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        assert signals.stop == signal.SIGHUP
+
+
+def test_one_worker_of_several_refuses(solver_of: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run has one process; torchrun with more is told so, before anything is written."""
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    solver_of()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SpecError, match="2 processes were started for one run, and netspec trains in one"):
+        solver_of()
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["run.solver"]
+
+
+def test_a_snapshot_that_is_due_answers_a_hangup(solver_of: Build, tmp_path: Path) -> None:
+    """A hangup in an iteration after which a snapshot is due gets that one, not another an iteration later."""
+    solver = solver_of(snapshot=5, max_iter=8)
+    send(solver, signal.SIGHUP, 4)
+    solver.solve()
+    assert {file.name for file in tmp_path.glob("*.solverstate")} == {
+        "run_iter_5.solverstate",
+        "run_iter_8.solverstate",
+    }

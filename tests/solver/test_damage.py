@@ -120,6 +120,20 @@ def test_damaged_state_of_caffe_is_refused_or_read(trained: tuple[Solver, Path])
             assert str(path.parent) in str(error)
 
 
+def test_a_whole_snapshot_of_another_net_is_passed_over(
+    trained: tuple[Solver, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All its checksums agree, and still it is not taken."""
+    solver, state = trained
+    other = Solver(ANOTHER_NET / "solver.prototxt", snapshot_prefix=str(tmp_path / "run"))
+    other.step(5)
+    foreign = other.snapshot()
+    other.close()
+    assert solver.resume() == state
+    (line,) = [record.message for record in caplog.records if "trying the one before" in record.message]
+    assert line.startswith(f"{foreign}: a snapshot of another net or solver type: 12 history blobs, not 9")
+
+
 def cut_history(state: SolverState) -> None:
     del state.history[-1]
 

@@ -93,6 +93,17 @@ def test_log_to_stderr_once(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert out == "" and err.count("Iteration 7") == 1 and err.startswith("I")
 
 
+def test_figures_of_an_iteration() -> None:
+    """A displayed iteration has its rate, its loss and every number of every output, by the heads of their columns."""
+    display = Display(window=2, images_per_iteration=1)
+    for loss in (1.0, 2.0):
+        display.add(torch.tensor(loss))
+    outputs = {"loss": torch.tensor(2.0), "recall": torch.tensor([[0.25, 0.5]])}
+    assert display.iteration(7, 0.1, outputs, {"loss": 1.0}) == {
+        "lr": 0.1, "loss": 1.5, "train loss": 2.0, "train recall[0]": 0.25, "train recall[1]": 0.5,
+    }  # fmt: skip
+
+
 def test_window_of_losses() -> None:
     """The window holds the last losses, as many as average_loss says, and can be taken up again."""
     display, other = (Display(window=3, images_per_iteration=1) for _ in range(2))
@@ -106,10 +117,14 @@ def test_window_of_losses() -> None:
     assert other.shown_losses == [1.0, 2.0, 3.0]
 
 
-def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """On a terminal a bar shows the iteration, the end and the images per second; elsewhere there is none."""
-    for terminal in (False, True):
+def test_bar_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a terminal a bar shows the iteration, the end and the images per second; elsewhere there is none, nor where
+    only warnings are shown."""
+    for terminal, level in ((False, logging.INFO), (True, logging.INFO), (True, logging.WARNING)):
         monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        caplog.set_level(level, "netspec")
         display = Display(window=1, images_per_iteration=32)
         display.start(10, 20)
         for _ in range(3):
@@ -117,4 +132,4 @@ def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
             display.add(torch.tensor(1.0))
         display.close()
         shown = capsys.readouterr().err
-        assert ("/20" in shown and "images/s" in shown) == terminal
+        assert ("/20" in shown and "images/s" in shown) == (terminal and level == logging.INFO)

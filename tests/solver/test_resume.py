@@ -1,17 +1,41 @@
 """A resumed run is the uninterrupted one, to the bit."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from netspec import Solver
-from netspec.schema.netspec_pb2 import SolverState
+from netspec.schema.netspec_pb2 import FreezeParameter, SolverState
+from netspec.solver.rates import learning_rate
+from netspec.solver.state_file import read_state
 
 Build = Callable[..., Solver]
 HALF = 10
 """Iterations before and after the point where a run is interrupted."""
+
+TYPES: dict[str, dict[str, Any]] = {
+    "Nesterov": {},
+    "AdaGrad": {"momentum": None},
+    "RMSProp": {"momentum": None, "rms_decay": 0.98},
+    "AdaDelta": {"momentum": 0.95, "delta": 1e-6},
+    "Adam": {"momentum2": 0.999},
+    "AdamW": {"momentum2": 0.999},
+    "RAdam": {"momentum2": 0.999},
+    "LARS": {},
+}
+"""What each solver type needs."""
+
+PLATEAU = {
+    "test_interval": 2,
+    "test_iter": [1],
+    "watch": "accuracy",
+    "watch_threshold": 1.0,  # no test is ever better
+    "lr_policy": "plateau",
+    "plateau_patience": 1,
+}
 
 RUNS: dict[str, dict[str, Any]] = {
     "mid-epoch": {"test_interval": 0},
@@ -24,6 +48,14 @@ RUNS: dict[str, dict[str, Any]] = {
     "clipped, L1": {"clip_gradients": 0.5, "regularization_type": "L1"},
     "poly": {"lr_policy": "poly", "power": 1.0},
     "seed unset": {"random_seed": -1},
+    "plateau": PLATEAU,
+    "HDF5": {"snapshot_format": "HDF5", "iter_size": 2},
+    "safetensors": {"snapshot_format": "SAFETENSORS"},
+    "ema": {"ema_decay": 0.9, "test_ema": True},
+    "ema in HDF5": {"ema_decay": 0.9, "snapshot_format": "HDF5"},
+    "thawed before": {"freeze": [FreezeParameter(layer=["conv1"], until=4)]},
+    "thawed after": {"freeze": [FreezeParameter(layer=["conv1", "bn1"], until=14)], "type": "Adam", "momentum2": 0.999},
+    **{name: {"type": name, "stepvalue": [HALF + 2], "iter_size": 2, **fields} for name, fields in TYPES.items()},
 }
 
 
@@ -33,6 +65,9 @@ def everything(solver: Solver) -> dict[str, Any]:
     for name, blobs in solver.net.layer_params.items():
         found |= {f"{name}/{index}": blob.detach().clone() for index, blob in enumerate(blobs)}
     found |= {f"history/{index}": blob.clone() for index, blob in enumerate(solver.update.history)}
+    if solver.average:
+        found |= {f"average/{index}": blob.clone() for index, blob in enumerate(solver.average.values)}
+    found["rate"] = learning_rate(solver.param, solver.iter, solver._watch.drops)
     found |= {f"next {top}": blob for top, blob in zip(("data", "label"), solver.net.sources[0][1].next(), strict=True)}
     found["next mask"] = torch.nn.functional.dropout(torch.ones(1000), 0.3)
     return found
@@ -57,8 +92,17 @@ def resumed(solver_of: Build, **fields: Any) -> Solver:
     return solver
 
 
-@pytest.mark.parametrize("fields", RUNS.values(), ids=RUNS)
-@pytest.mark.parametrize("parts", [(HALF,), (HALF // 2, HALF // 2), (1,) * HALF], ids=["once", "twice", "always"])
+ALWAYS = (1,) * HALF
+
+
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        *(pytest.param(fields, (HALF // 2, HALF // 2), id=f"{name}, twice") for name, fields in RUNS.items()),
+        *(pytest.param(RUNS[name], (HALF,), id=f"{name}, once") for name in ("mid-epoch", "whole tests", "ema")),
+        *(pytest.param(RUNS[name], ALWAYS, id=f"{name}, always") for name in ("mid-epoch", "plateau", "thawed after")),
+    ],
+)
 def test_resume_is_uninterrupted(solver_of: Build, fields: dict[str, Any], parts: tuple[int, ...]) -> None:
     """Weights, history, losses, tests, the next batch and the next mask are the same, however often it was resumed."""
     straight = solver_of(snapshot=0, **fields)
@@ -71,6 +115,41 @@ def test_resume_is_uninterrupted(solver_of: Build, fields: dict[str, Any], parts
         solver.step(part)
         solver.snapshot()
     assert_identical(everything(solver), expected)
+
+
+def test_runs_are_what_they_are_called(solver_of: Build) -> None:
+    """On a plateau the rate has dropped before the snapshot and drops after it; a frozen layer thaws on its side."""
+    solver = solver_of(**RUNS["plateau"])
+    rates = []
+    for _ in range(2):
+        solver.step(HALF)
+        rates.append(learning_rate(solver.param, solver.iter, solver._watch.drops))
+    assert solver.param.base_lr > rates[0] > rates[1]
+    for name, learns in (("thawed before", True), ("thawed after", False)):
+        solver = solver_of(**RUNS[name])
+        solver.step(HALF)
+        assert solver.net.layer_params["conv1"][0].requires_grad == learns
+
+
+@pytest.mark.parametrize("snapshot_format", ["BINARYPROTO", "HDF5", "SAFETENSORS"])
+def test_resume_after_a_live_edit(
+    solver_of: Build, edit: Callable[..., None], tmp_path: Path, snapshot_format: str
+) -> None:
+    """A run whose rate was moved by hand is the same when it was resumed after that, with the file as it was first or
+    as it was edited."""
+    fields = {"snapshot": 0, "test_interval": 0, "snapshot_format": snapshot_format}
+    straight = solver_of(**fields)
+    path = tmp_path / "run.solver"
+    straight.step(4)
+    edit(path, base_lr=0.01)
+    straight.step(HALF - 4)
+    straight.snapshot()
+    straight.step(HALF)
+    expected = everything(straight)
+    for rate in (0.05, 0.01):
+        solver = resumed(solver_of, **fields, base_lr=rate)
+        solver.step(HALF)
+        assert_identical(everything(solver), expected)
 
 
 def test_a_snapshot_does_not_disturb_the_run(solver_of: Build) -> None:
@@ -107,17 +186,40 @@ def test_without_our_part_weights_history_and_iteration_are_restored(solver_of: 
     assert all(torch.equal(a, b) for a, b in zip(other.update.history, solver.update.history, strict=True))
 
 
-def test_another_environment_is_named(solver_of: Build, caplog: pytest.LogCaptureFixture) -> None:
-    """Where bits may differ from those of the run before, one line says what differs."""
+def test_another_environment_is_named(
+    solver_of: Build, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where bits may differ from those of the run before, one line says all that differs."""
     solver = solver_of()
     solver.step(1)
     solver.snapshot()
     resumed(solver_of)
     assert "bits may differ" not in caplog.text
     torch.set_num_threads(2)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
     resumed(solver_of)
     (line,) = [record.message for record in caplog.records if "bits may differ" in record.message]
-    assert "threads 1" in line and "threads 2" in line
+    assert line == (
+        "bits may differ: the snapshot was made with threads 1, deterministic False; "
+        "here it is threads 2, deterministic True, ONEDNN_MAX_CPU_ISA AVX2"
+    )
+    other = resumed(solver_of)
+    other.snapshot()
+    caplog.clear()
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    resumed(solver_of)
+    assert "made with ONEDNN_MAX_CPU_ISA AVX2; here it is without" in caplog.text
+
+
+def test_an_environment_that_torch_does_not_tell(solver_of: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting that PyTorch refuses to tell does not cost the snapshot."""
+
+    def refuse() -> str:
+        raise RuntimeError("the legacy and the new way are mixed")
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", refuse)
+    assert "float32_matmul_precision mixed" in read_state(solver_of().snapshot()).run.environment
 
 
 def test_a_field_that_differs_is_named(solver_of: Build, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,8 +7,6 @@ import pytest
 import torch
 
 from netspec import Net, Solver
-from netspec.schema.netspec_pb2 import SolverState
-from netspec.weights import read_weights
 
 RECORDED = Path(__file__).parents[1] / "golden" / "training"
 
@@ -37,20 +35,6 @@ def test_loss_curve_is_caffes(solver: Solver, curve: dict[str, np.ndarray]) -> N
     (result,) = solver.test()
     assert result["loss"][0] == pytest.approx(float(curve["test_loss"]), rel=0.02)
     assert result["accuracy"][0] == pytest.approx(float(curve["test_accuracy"]), abs=1 / 297 + 1e-6)
-
-
-def test_caffes_snapshot_is_resumed(solver: Solver) -> None:
-    """Weights, history and iteration are those that Caffe wrote."""
-    state = SolverState.FromString((RECORDED / "run_iter_100.solverstate").read_bytes())
-    solver.restore(RECORDED / "run_iter_100.solverstate")
-    assert solver.iter == state.iter == 100
-    weights = read_weights(RECORDED / "run_iter_100.caffemodel")
-    for name, blobs in solver.net.layer_params.items():
-        for ours, theirs in zip(blobs, weights[name], strict=True):
-            np.testing.assert_array_equal(ours.detach().numpy(), theirs)
-    for ours, theirs in zip(solver.update.history, state.history, strict=True):
-        assert torch.equal(ours.flatten(), torch.tensor(theirs.data))
-    solver.step(1)
 
 
 def test_trained_net_gives_caffes_scores(curve: dict[str, np.ndarray]) -> None:

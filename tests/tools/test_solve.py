@@ -88,6 +88,50 @@ def test_a_mistake_is_one_message(
     assert said in message and "Traceback" not in message
 
 
+def test_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """With --quiet nothing is shown of a run that goes well, and of another its warnings; its log has every row."""
+    quick = settings(tmp_path, "max_iter=3", "display=1")
+    assert solve(monkeypatch, *quick, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 5
+    assert solve(monkeypatch, *quick, "--quiet") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("W") and "is of an earlier run" in line
+
+
+def test_dry_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """With --dry-run it is said what the run will be, of a resumed one too, and nothing is written."""
+    run = settings(tmp_path, "max_iter=3")
+    assert solve(monkeypatch, *run, "--dry-run") == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"solver      {SOLVER}: SGD, iterations 0 to 3\n") and err == ""
+    assert not [path for path in tmp_path.iterdir() if path.name != "cache"]
+    assert solve(monkeypatch, *run) == 0
+    capsys.readouterr()
+    assert solve(monkeypatch, *run, "--set", "max_iter=5", "--resume", "--dry-run") == 0
+    assert ": SGD, iterations 3 to 5\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('freeze={layer: "conv1" until: 100}', "1,306 learned, 97 frozen or statistics"),
+        ('freeze=[{layer: "conv1"}, {layer: "bn1" layer: "scale1"}]', "1,290 learned, 113 frozen or statistics"),
+        ("stepvalue=[1,2]", "0.0005 at 2 (multistep)"),
+        ("test_state={stage: 'small'}", "tests"),
+        ("train_state.level=1", "tests"),
+        ("snapshot_format=HDF5", "run_iter_3.solverstate.h5"),
+    ],
+)
+def test_any_field_is_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, setting: str, said: str
+) -> None:
+    """--set takes messages, lists, and fields inside messages."""
+    more = ("max_iter=3", "test_interval=2", "test_iter=1")
+    assert solve(monkeypatch, *settings(tmp_path, *more, setting), "--dry-run") == 0
+    assert said in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_the_last_line_resumes(name: str, tmp_path: Path) -> None:
     """A signal ends a run with a snapshot; the last line printed is the command that goes on, and it does."""
