@@ -98,6 +98,21 @@ def test_the_readme_shows_the_texts_as_they_are() -> None:
             assert line in lines
 
 
+def test_the_recipe_of_the_readme_trains(folder: Path) -> None:
+    """The fields that the README shows are a recipe for its quickstart."""
+    (recipe,) = (block for block in blocks("") if block.startswith("type:"))
+    own = {line.partition(":")[0] for line in recipe.splitlines()}
+    fixed = {"gamma", "stepvalue", "momentum", "snapshot_prefix", "max_iter"}
+    lines = (ROOT / "solvers/quickstart.solver").read_text().splitlines()
+    kept = [line for line in lines if line.partition(":")[0] not in own | fixed]
+    text = "\n".join([*kept, recipe, 'momentum: 0.9 max_iter: 310 snapshot_prefix: "snapshots/recipe/recipe"'])
+    (folder / "recipe.solver").write_text(text)
+    run([sys.executable, "tools/solve.py", "recipe.solver"], folder)
+    written = sorted(path.name for path in (folder / "snapshots/recipe").glob("*.safetensors"))
+    assert "recipe_iter_310.safetensors" in written and "recipe_iter_310_ema.safetensors" in written
+    assert sum(name.startswith("recipe_best_iter_") for name in written) == 2
+
+
 def test_the_readme_shows_the_error_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mistake that the README shows gets the message that it shows."""
     (tmp_path / "zoo").mkdir()
