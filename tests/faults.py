@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -40,7 +41,7 @@ _CALL = re.compile(r"(?:\d+ +)?(\w+)\(")
 
 def built(folder: Path, snapshot_format: str) -> Solver:
     """A run that keeps one snapshot, with averaged weights."""
-    fields = {"snapshot_format": snapshot_format, "snapshot_keep": 1, "ema_decay": 0.9, "snapshot": 0}
+    fields: dict[str, Any] = {"snapshot_format": snapshot_format, "snapshot_keep": 1, "ema_decay": 0.9, "snapshot": 0}
     return Solver(SOLVER, snapshot_prefix=str(folder / "run"), **fields)
 
 

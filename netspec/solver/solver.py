@@ -194,15 +194,18 @@ class Solver:
 
     def _iterate(self) -> None:
         """One iteration in Caffe's order: test if due, forward and backward, update, snapshot if due."""
-        if self._is_due(self.param.test_interval) and (self.iter > 0 or self.param.test_initialization):
-            self._test_and_judge()
-            if self.signals.stop or self._watch.has_enough:
-                return
+        is_tested = self._is_due(self.param.test_interval) and (self.iter > 0 or self.param.test_initialization)
+        if is_tested and not self._test_and_judge():
+            return
         self._freezing.take(self.iter, self.update)
         self.net.debug_info = self.param.debug_info and self._is_due(self.param.display)
         positions = [(source, source.position) for _, source in self.net.sources]
         epoch, rate = self.epoch, self.rate
-        out, loss = self._forward_backward()
+        try:
+            out, loss = self._forward_backward()
+        except DataError:
+            _rewind(positions)
+            raise
         if self._is_due(self.param.display):
             figures = self._display.iteration(self.iter, rate, out, self.net.loss_weights)
             self._record.add(self.iter, epoch, figures)
@@ -234,8 +237,7 @@ class Solver:
         """DivergedError where the loss of this iteration, whose data began at `positions`, is no number."""
         if bool(torch.isfinite(loss)):
             return
-        for source, position in positions:
-            source.position = position
+        _rewind(positions)
         where = first_not_finite(self.net, self.param.iter_size) or "the sum of the losses"
         raise self._diverged(f"the loss is {loss.item():g}; the first that is not finite is {where}")
 
@@ -251,14 +253,17 @@ class Solver:
             self._record.add(self.iter, self.epoch, Tests.columns(results))
         return results
 
-    def _test_and_judge(self) -> None:
-        """A test of the run: what it decides is done."""
+    def _test_and_judge(self) -> bool:
+        """A test of the run: what it decides is done. Whether the iteration goes on: a signal after the test has ended
+        does not keep it from that, or the run that resumes would judge this test a second time."""
+        before = self._parts()  # the run that resumes from a best snapshot begins with the test that found it
         results = self.test()
-        if self.signals.stop:
-            return
+        if len(results) < len(self.test_nets):
+            return False
         self._watch.look(results, self.iter)
         if self._watch.is_best and self.param.snapshot_best:
-            self._snapshot_or_log(best=True)
+            self._snapshot_or_log(best=before)
+        return not self._watch.has_enough
 
     def _averaged(self) -> AbstractContextManager[None]:
         """A context in which the weights are those that tests see."""
@@ -300,23 +305,28 @@ class Solver:
     def snapshot(self) -> Path:
         """Write a snapshot of this iteration and return its state; SnapshotError where that fails, DivergedError where
         the weights are no numbers any more."""
-        self.last_snapshot = self._write(self.prefix, self.param.snapshot_keep)
+        self.last_snapshot = self._write(self.prefix, self.param.snapshot_keep, self._parts())
         self._saved = self.iter
         return self.last_snapshot
 
-    def _write(self, prefix: str, keep: int) -> Path:
+    def _parts(self) -> RunState:
+        """What there is now of the parts of the run that a snapshot holds."""
+        run = RunState()
+        for part in self._stored:
+            part.store(run)
+        return run
+
+    def _write(self, prefix: str, keep: int, run: RunState) -> Path:
         if where := not_finite_blob(self.net.params, self.update.history):
             raise self._diverged(f"no snapshot is made, since {where} is not finite")
         files = snapshots.files_of(prefix, self.iter, self.param.snapshot_format)
         logger.info("Snapshotting to %s", files.weights)
-        run = RunState(net=to_text(self.net.graph.document.message), seed=self.seed)
+        run.net, run.seed = to_text(self.net.graph.document.message), self.seed
         run.weights_sha256 = self.net.save(files.weights)
         if self.average:
             with self.average.in_place():
                 run.ema_sha256 = self.net.save(files.average)
         self._edits.store(run)
-        for part in self._stored:
-            part.store(run)
         drops = self._watch.drops if self.param.lr_policy == "plateau" else stage(self.param, self.iter - 1)
         logger.info("Snapshotting solver state to %s", files.state)
         state = SolverState(iter=self.iter, learned_net=str(files.weights), current_step=drops, run=run)
@@ -324,11 +334,12 @@ class Solver:
         snapshots.prune(prefix, files.state, keep)
         return files.state
 
-    def _snapshot_or_log(self, best: bool = False) -> None:
-        """A snapshot that fails does not end the run: the one before is whole, and the next is tried when it is due."""
+    def _snapshot_or_log(self, best: RunState | None = None) -> None:
+        """A snapshot that fails does not end the run: the one before is whole, and the next is tried when it is due.
+        `best` are the parts of the run for one of the best weights."""
         try:
             if best:
-                self._write(f"{self.prefix}_best", keep=1)
+                self._write(f"{self.prefix}_best", 1, best)
             else:
                 self.snapshot()
         except SnapshotError as error:
@@ -367,3 +378,8 @@ class Solver:
         self._edits.restore(state.run, self.iter)
         for part in self._stored:
             part.restore(state.run)
+
+
+def _rewind(positions: Iterable[tuple[Source, int]]) -> None:
+    for source, position in positions:
+        source.position = position

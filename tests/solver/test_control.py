@@ -214,6 +214,21 @@ def test_a_signal_ends_a_test_early(
     assert other.test() == expected
 
 
+def test_a_signal_after_a_test(solver_of: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that was judged is not judged again by the run that resumes: its iteration is finished first."""
+    fields = {"watch": "accuracy", "snapshot_best": True, "snapshot": 0}
+    solver = solver_of(**fields)
+    write = solver._write
+
+    def interrupted(prefix: str, *args: Any) -> Path:
+        if prefix.endswith("_best") and solver.iter == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return write(prefix, *args)
+
+    monkeypatch.setattr(solver, "_write", interrupted)
+    assert solver.solve() is False and solver.iter == 11
+
+
 def test_signals_are_not_caught_outside_a_run() -> None:
     """Only inside the block do signals ask for something."""
     signals = Signals()

@@ -83,6 +83,7 @@ def test_the_snapshot_before_a_damaged_one_is_resumed(
     solver.step(1)
     newest = solver.snapshot()
     content = (tmp_path / name).read_bytes()
+    caplog.set_level("WARNING", "netspec")  # thousands of other lines take longer than the rest
     for changed in damage(content):
         caplog.clear()
         (tmp_path / name).write_bytes(changed)

@@ -1,5 +1,6 @@
 """A resumed run is the uninterrupted one, to the bit."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def everything(solver: Solver) -> dict[str, Any]:
     found |= {f"history/{index}": blob.clone() for index, blob in enumerate(solver.update.history)}
     if solver.average:
         found |= {f"average/{index}": blob.clone() for index, blob in enumerate(solver.average.values)}
+    found["watch"] = str(solver._watch._state)
     found["rate"] = learning_rate(solver.param, solver.iter, solver._watch.drops)
     found |= {f"next {top}": blob for top, blob in zip(("data", "label"), solver.net.sources[0][1].next(), strict=True)}
     found["next mask"] = torch.nn.functional.dropout(torch.ones(1000), 0.3)
@@ -114,6 +116,23 @@ def test_resume_is_uninterrupted(solver_of: Build, fields: dict[str, Any], parts
         solver = resumed(solver_of, snapshot=0, **fields)
         solver.step(part)
         solver.snapshot()
+    assert_identical(everything(solver), expected)
+
+
+def test_resume_from_the_best_snapshot(solver_of: Build, tmp_path: Path) -> None:
+    """It was written in the middle of its iteration, after the test; the run that resumes tests again, on the same
+    records, and comes to the same."""
+    fields = {"snapshot": 0, "test_interval": 4, "test_iter": [1], "watch": "accuracy", "snapshot_best": True}
+    straight = solver_of(**fields)
+    straight.step(HALF)
+    shutil.copytree(tmp_path, tmp_path / "kept")  # the next best replaces it
+    (best,) = tmp_path.glob("kept/run_best_iter_*.solverstate")
+    straight.step(HALF)
+    expected = everything(straight)
+    solver = solver_of(**fields)
+    solver.restore(best)
+    assert 0 < solver.iter < HALF
+    solver.step(2 * HALF - solver.iter)
     assert_identical(everything(solver), expected)
 
 

@@ -11,7 +11,7 @@ import torch
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from netspec import SnapshotError, Solver
+from netspec import DataError, SnapshotError, Solver
 from netspec.schema import netspec_pb2
 from netspec.schema.netspec_pb2 import SolverState
 from netspec.solver import snapshot
@@ -157,6 +157,30 @@ def test_what_is_too_large_for_a_format(
             solver.solve()
     else:
         assert solver.solve()
+
+
+@pytest.mark.parametrize("call", [10, 11])
+def test_a_run_whose_data_is_at_fault_is_saved(
+    solver_of: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """Before the error ends the run, a snapshot is made; the run that resumes begins with the iteration that failed,
+    whichever of its batches was at fault."""
+    fields = {"iter_size": 2, "snapshot": 0, "test_interval": 0}
+    solver = solver_of(**fields)
+    source = solver.net.sources[0][1]
+    real, calls = source.next, iter(range(100))
+
+    def failing() -> tuple[torch.Tensor, ...]:
+        if next(calls) == call:
+            raise DataError("record 7 is damaged")
+        return real()
+
+    monkeypatch.setattr(source, "next", failing)
+    with pytest.raises(DataError, match="record 7 is damaged"):
+        solver.solve()
+    other = solver_of(**fields)
+    assert other.resume() == tmp_path / "run_iter_5.solverstate"
+    assert other.net.sources[0][1].position == 5 * 2 * 32
 
 
 # --- several snapshots ------------------------------------------------------------------------------------------
