@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -82,14 +82,18 @@ class Signals:
 class LiveEdits:
     """The solver file as a control: an edit of an editable field during the run moves the run's own value.
 
-    `param` is the run's solver, which is changed; `define` holds the values of the file's variables; `moves` is every
-    change made by hand, for the snapshots.
+    `param` is the run's solver, which is changed; `iteration` says where the run is; `define` holds the values of the
+    file's variables; `moves` is every change made by hand, for the snapshots.
     """
 
     def __init__(
-        self, document: Document[SolverParameter], param: SolverParameter, define: Mapping[str, str] | None = None
+        self,
+        document: Document[SolverParameter],
+        param: SolverParameter,
+        iteration: Callable[[], int],
+        define: Mapping[str, str] | None = None,
     ) -> None:
-        self.param = param
+        self.param, self._iteration = param, iteration
         self._define = define
         self.moves: list[Move] = []
         self.started_as = SolverParameter()
@@ -105,7 +109,7 @@ class LiveEdits:
             return None
         return (status.st_mtime_ns, status.st_size)
 
-    def take(self, iteration: int) -> None:
+    def take(self) -> None:
         """Put into effect what was edited since the last call. A text that is wrong is reported and changes nothing;
         a field that a run cannot change is named and left."""
         stamp = self._read_stamp()
@@ -121,11 +125,12 @@ class LiveEdits:
         before, self._last = self._last, document.message
         for name in changed_fields(before, document.message):
             if name in EDITABLE:
-                self._move(name, getattr(document.message, name), iteration)
+                self._move(name, getattr(document.message, name))
             else:
                 logger.warning("%s: %s cannot change during a run; the edit is ignored", self._path, name)
 
-    def _move(self, name: str, value: float, iteration: int) -> None:
+    def _move(self, name: str, value: float) -> None:
+        iteration = self._iteration()
         logger.info("Iteration %d, %s = %g by hand (was %g)", iteration, name, value, getattr(self.param, name))
         setattr(self.param, name, value)
         self._warn_of_other_rates(name)
@@ -136,9 +141,9 @@ class LiveEdits:
         run.solver = to_text(self.started_as)
         run.move.extend(self.moves)
 
-    def restore(self, run: RunState, iteration: int) -> None:
-        """Take up the moves of the snapshot of an iteration. They stay in force where the file has the value that the
-        run was started with, or the moved one; another value there is an edit made since, and wins."""
+    def restore(self, run: RunState) -> None:
+        """Take up the moves of a snapshot. They stay in force where the file has the value that the run was started
+        with, or the moved one; another value there is an edit made since, and wins."""
         started_as = parse_solver(run.solver)
         self.moves[:] = run.move
         last = {move.field: move.value for move in run.move}
@@ -153,9 +158,11 @@ class LiveEdits:
             moved = type(original)(float(text))
             setattr(self.param, name, moved)
             if now in (original, moved):
-                logger.info("Iteration %d, %s = %g, as moved by hand before the snapshot", iteration, name, moved)
+                logger.info(
+                    "Iteration %d, %s = %g, as moved by hand before the snapshot", self._iteration(), name, moved
+                )
             else:
-                self._move(name, now, iteration)
+                self._move(name, now)
             setattr(self.started_as, name, original)
 
     def _warn_of_other_rates(self, name: str) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from netspec.log import logger
+from netspec.net import Net
 from netspec.schema.netspec_pb2 import RunState
 
 
@@ -91,6 +92,12 @@ def columns(kind: str, outputs: Mapping[str, Sequence[float]]) -> dict[str, floa
         for name, values in outputs.items()
         for index, value in enumerate(values)
     }
+
+
+def batch_of(net: Net) -> int:
+    """How many images a pass of a net takes: the first axis of its first blob."""
+    first = next(iter(net.blob_shapes.values()), ())
+    return first[0] if first else 1
 
 
 def log_outputs(kind: str, outputs: Mapping[str, list[float]], weights: Mapping[str, float]) -> None:

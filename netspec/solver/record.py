@@ -10,46 +10,50 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from netspec.files import write_whole
+from netspec.net import Net
 from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver.events import Events, check_installed
-from netspec.solver.run_folder import ENVIRONMENT, LOG, RunFolder, claim
+from netspec.solver.run_folder import ENVIRONMENT, LOG, claim
 from netspec.solver.run_log import RunLog
+from netspec.solver.run_texts import resolved_texts
+from netspec.solver.stored import Environment
 from netspec.spec import Document
-
-Texts = Callable[[RunFolder], Mapping[str, str]]
-"""The texts of a run by the names of their files, given where they go."""
 
 
 class Record:
-    """The log of a run, its texts and its environment, and for a solver with `tensorboard` its events.
+    """The log of a run, its texts and its environment, and for a solver with `tensorboard` its events. `document` is
+    the solver with all settings, `nets` its nets, the train net first.
 
     Without them the run goes on: what cannot be written is an error in the log, and is tried again.
     """
 
-    def __init__(self, document: Document[SolverParameter]) -> None:
+    def __init__(
+        self, document: Document[SolverParameter], nets: Callable[[], Sequence[Net]], environment: Environment
+    ) -> None:
         """SpecError where the solver asks for what is not installed."""
         check_installed(document)
-        self._with_events = document.message.tensorboard
+        self._document, self._nets, self._environment = document, nets, environment
         self._log: RunLog | None = None
         self._events: Events | None = None
         self._begun = 0.0
         self._was_open = False
 
-    def open(
-        self, prefix: str, iteration: int, resumed: bool, texts: Texts, lines: Sequence[str], read: Iterable[Path]
-    ) -> None:
-        """Begin the files of the run of a prefix, or go on with them where it was resumed at an iteration. `lines`
-        say what its bits depend on; the files that it has `read` are left alone, should they have these names."""
-        kept = {path.resolve() for path in read}
+    def open(self, prefix: str, iteration: int, seed: int, resumed: bool) -> None:
+        """Begin the files of the run of a prefix, or go on with them where it was resumed at an iteration. The texts
+        that it was read from are left alone, should they have these names."""
+        train_net, *test_nets = self._nets()
+        read = [self._document.path, *(net.graph.document.path for net in (train_net, *test_nets))]
+        kept = {Path(path).resolve() for path in read}
 
         def place() -> Path:
             names = claim(prefix)
             aside = None if resumed or self._was_open else names.set_aside(kept)
-            for name, text in texts(names).items():
+            texts = resolved_texts(self._document, names, prefix, seed, train_net, test_nets)
+            for name, text in texts.items():
                 if names.file(name).resolve() not in kept:
                     write_whole(names.file(name), text.encode())
-            _append(names.file(ENVIRONMENT), iteration, [*_circumstances(), *lines], aside)
-            if self._with_events:
+            _append(names.file(ENVIRONMENT), iteration, [*_circumstances(), *self._environment.lines], aside)
+            if self._document.message.tensorboard:
                 self._events = Events(names.folder / names.mark.rstrip("_"), iteration)
             self._was_open = True
             return names.file(LOG)

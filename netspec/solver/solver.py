@@ -12,32 +12,30 @@ import torch
 from torch import Tensor
 
 from netspec.errors import DataError, DivergedError, SnapshotError
-from netspec.layers.sources import Source
 from netspec.log import logger
 from netspec.net import Net
 from netspec.overrides import Overrides
-from netspec.schema.netspec_pb2 import RunState, SolverParameter, SolverState
+from netspec.schema.netspec_pb2 import RunState, SolverParameter
 from netspec.solver import snapshot as snapshots
 from netspec.solver.average import Average
 from netspec.solver.check import check_solver
 from netspec.solver.control import LiveEdits, Signals, check_alone
 from netspec.solver.device import choose_device
-from netspec.solver.display import Display
-from netspec.solver.finite import first_not_finite, not_finite_blob
+from netspec.solver.display import Display, batch_of
 from netspec.solver.freezing import Freezing
 from netspec.solver.lock import only_run
 from netspec.solver.nets import build_test_nets, build_train_net
+from netspec.solver.passes import Passes, is_finite
 from netspec.solver.rates import learning_rate, stage
 from netspec.solver.record import Record
 from netspec.solver.rules import UPDATES
-from netspec.solver.run_texts import resolved_texts
-from netspec.solver.start import check_train_net, load_weights, look_at_place, warn_of_fields_without_effect
-from netspec.solver.state_file import read_state, write_state
-from netspec.solver.stored import Environment, Positions, Randomness, Stored
+from netspec.solver.saving import Saving
+from netspec.solver.start import check_train_net, introduce, load_weights, look_at_place, warn_of_fields_without_effect
+from netspec.solver.stored import Environment, NetText, Positions, Randomness, Stored
 from netspec.solver.testing import Tests
 from netspec.solver.updates import Update
 from netspec.solver.watch import Watch
-from netspec.spec import Document, to_text
+from netspec.spec import Document
 from netspec.upgrade import solver_document
 
 _CHECK_INTERVAL = 100
@@ -74,15 +72,15 @@ class Solver:
         check_solver(document)
         warn_of_fields_without_effect(self.document, self.param)
         self.device = choose_device(self.param, device)
-        self.seed = self.param.random_seed if self.param.random_seed >= 0 else torch.seed() % 2**31
-        torch.manual_seed(self.seed)
+        seed = self.param.random_seed if self.param.random_seed >= 0 else torch.seed() % 2**31
+        torch.manual_seed(seed)
         self.prefix = snapshots.prefix_of(self.param.snapshot_prefix, self.document.path)
         self.iter = 0
         self._begun = self._saved = -1
-        self.last_snapshot: Path | None = None
-        self.net: Net = build_train_net(self.document, self.param, overrides, self.device, self.seed, allow_python)
+        self.net: Net = build_train_net(self.document, self.param, overrides, self.device, seed, allow_python)
         check_train_net(self.net)
         self.net.check_labels()
+        self._positions = Positions(self.net, lambda: self.test_nets, seed)
         self._tests = Tests(
             self.param,
             lambda: build_test_nets(self.document, self.param, overrides, self.net, self.seed),
@@ -95,13 +93,15 @@ class Solver:
         self.signals = Signals()
         self._freezing = Freezing(document, self.param, self.net)
         self._watch = Watch(document, self.param, self.test_nets)
-        self._edits = LiveEdits(self.document, self.param, define)
-        self._display = Display(self.param.average_loss, self._images_per_iteration())
-        self._record = Record(document)
+        self._edits = LiveEdits(self.document, self.param, lambda: self.iter, define)
+        self._passes = Passes(self.net, self.param.iter_size)
+        self._display = Display(self.param.average_loss, batch_of(self.net) * self.param.iter_size)
+        environment = Environment(self.device)
+        self._record = Record(document, lambda: [self.net, *self.test_nets], environment)
         # The random states come last, since what is restored before may draw.
-        own: list[Stored] = [Environment(self.device), Randomness(self.device)]
-        watched: list[Stored] = [Positions(self._nets_by_name), self._watch, self._display]
-        self._stored = [*watched, *own]
+        parts: list[Stored] = [NetText(self.net), self._edits, self._positions, self._watch, self._display]
+        parts += [environment, Randomness(self.device)]
+        self._saving = Saving(self.param, self.net, self.update, self.average, parts)
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -109,21 +109,23 @@ class Solver:
         """Run to max_iter as Caffe does, or until a signal; whether the run is finished. Either way it is saved.
         DivergedError, with nothing saved, where the loss is no number any more."""
         look_at_place(self.prefix, fresh=self._begun < 0)
-        files = snapshots.files_of(self.prefix, self.iter, self.param.snapshot_format)
-        snapshots.check_sizes(files, [param.tensor for param in self.net.params], self.update.history)
+        self._saving.check_sizes(self.prefix)
         self.signals.stop = None
         try:
             with only_run(self.prefix), self.signals.caught():
-                self._introduce()
-                self._open_record()
+                introduce(self.net, self.param, self.seed)
+                self._record.open(self.prefix, self.iter, self.seed, resumed=self._begun >= 0)
                 self._display.start(self.iter, self.param.max_iter)
                 while self._goes_on():
                     self._iterate()
                 ends_new = self.param.snapshot_after_train and self.iter != self._begun
-                if self._saved != self.iter and (ends_new or self.signals.stop):
-                    self.snapshot()
+                is_unsaved = self._saved != self.iter and bool(ends_new or self.signals.stop)
+                if is_unsaved:
+                    self._snapshot_or_log()
                 if not self.signals.stop and not self._watch.has_enough:
                     self._finish()
+                if is_unsaved and self._saved != self.iter:
+                    self.snapshot()  # once more, now that it is the last chance: an error ends the run
         except DataError:
             # The weights are still good, and so is the place in the data: nothing that was learnt is lost.
             if self.iter not in (0, self._begun):
@@ -133,12 +135,6 @@ class Solver:
             self.close()
         logger.info("Optimization stopped early." if self.signals.stop else "Optimization Done.")
         return not self.signals.stop
-
-    def _introduce(self) -> None:
-        logger.info("Solving %s", self.net.graph.name)
-        logger.info("Learning Rate Policy: %s", self.param.lr_policy)
-        count = sum(parameter.numel() for parameter in self.net.parameters())
-        logger.info("%d parameters, on %s, random_seed %d", count, self.device, self.seed)
 
     def _finish(self) -> None:
         """What Caffe shows after the last iteration: the loss and the test of the final weights, where due."""
@@ -161,7 +157,7 @@ class Solver:
 
     def _goes_on(self, last: int | None = None) -> bool:
         """Take what came from outside since the last iteration; whether there is another, up to max_iter or `last`."""
-        self._edits.take(self.iter)
+        self._edits.take()
         self._tests.turn_on()
         ended = self.signals.stop or self._watch.has_enough
         return self.iter < (self.param.max_iter if last is None else last) and not ended
@@ -170,6 +166,11 @@ class Solver:
     def test_nets(self) -> list[Net]:
         """The test nets in Caffe's order; none without a test_interval."""
         return self._tests.nets
+
+    @property
+    def seed(self) -> int:
+        """The seed in force: that of the solver, that of the snapshot, or one that was drawn."""
+        return self._positions.seed
 
     @property
     def loss(self) -> float:
@@ -199,18 +200,13 @@ class Solver:
             return
         self._freezing.take(self.iter, self.update)
         self.net.debug_info = self.param.debug_info and self._is_due(self.param.display)
-        positions = [(source, source.position) for _, source in self.net.sources]
         epoch, rate = self.epoch, self.rate
-        try:
-            out, loss = self._forward_backward()
-        except DataError:
-            _rewind(positions)
-            raise
+        out, loss = self._forward_backward()
         if self._is_due(self.param.display):
             figures = self._display.iteration(self.iter, rate, out, self.net.loss_weights)
             self._record.add(self.iter, epoch, figures)
         if self.device.type == "cpu" or self._is_due(self.param.display or _CHECK_INTERVAL):
-            self._check_finite(loss, positions)
+            self._check_finite(loss)
         self.update.apply(self.param, rate, self.iter)
         if self.average:
             self.average.update()
@@ -219,31 +215,16 @@ class Solver:
             self._snapshot_or_log()
 
     def _forward_backward(self) -> tuple[dict[str, Tensor], Tensor]:
-        """One iteration's passes: gradients are summed, the loss is their mean; returns the last outputs, and it."""
-        for weight in self.update.weights:
-            weight.grad = None
-        total: Tensor | float = 0.0
-        for _ in range(self.param.iter_size):
-            out: dict[str, Tensor] = self.net()
-            loss = self.net.loss(out)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total = total + loss.detach()
-        assert isinstance(total, Tensor)
-        mean = total / self.param.iter_size
-        self._display.add(mean)
-        return out, mean
+        out, loss = self._passes.run()
+        self._display.add(loss)
+        return out, loss
 
-    def _check_finite(self, loss: Tensor, positions: Iterable[tuple[Source, int]]) -> None:
-        """DivergedError where the loss of this iteration, whose data began at `positions`, is no number."""
-        if bool(torch.isfinite(loss)):
-            return
-        _rewind(positions)
-        where = first_not_finite(self.net, self.param.iter_size) or "the sum of the losses"
-        raise self._diverged(f"the loss is {loss.item():g}; the first that is not finite is {where}")
-
-    def _diverged(self, reason: str) -> DivergedError:
-        kept = f"the last snapshot is {self.last_snapshot}" if self.last_snapshot else "there is no snapshot yet"
-        return DivergedError(f"Iteration {self.iter}: {reason}; {kept}")
+    def _check_finite(self, loss: Tensor) -> None:
+        """DivergedError where the loss of this iteration is no number."""
+        if not is_finite(loss):
+            first = self._passes.first_not_finite()
+            reason = f"the loss is {loss.item():g}; the first that is not finite is {first}"
+            raise DivergedError(f"Iteration {self.iter}: {reason}; {self._saving.kept}")
 
     def test(self) -> list[dict[str, list[float]]]:
         """Run every test net and log the means of its outputs; a test net without test_iter sees every record once.
@@ -256,7 +237,7 @@ class Solver:
     def _test_and_judge(self) -> bool:
         """A test of the run: what it decides is done. Whether the iteration goes on: a signal after the test has ended
         does not keep it from that, or the run that resumes would judge this test a second time."""
-        before = self._parts()  # the run that resumes from a best snapshot begins with the test that found it
+        before = self._saving.parts()  # the run that resumes from a best snapshot begins with the test that found it
         results = self.test()
         if len(results) < len(self.test_nets):
             return False
@@ -279,71 +260,34 @@ class Solver:
         self.net.close()
         self._tests.close()
 
-    def _open_record(self) -> None:
-        """Begin the files that the run keeps beside its snapshots."""
-        document = replace(self.document, message=self.param)
-        nets = (self.net, self.test_nets)
-        read = [Path(self.document.path), *(Path(net.graph.document.path) for net in (self.net, *self.test_nets))]
-        self._record.open(
-            self.prefix,
-            self.iter,
-            resumed=self._begun >= 0,
-            texts=lambda names: resolved_texts(document, names, self.prefix, self.seed, *nets),
-            lines=Environment(self.device).lines,
-            read=read,
-        )
-
-    def _images_per_iteration(self) -> int:
-        first = next(iter(self.net.blob_shapes.values()), ())
-        return (first[0] if first else 1) * self.param.iter_size
-
-    def _nets_by_name(self) -> dict[str, Net]:
-        return {"train": self.net, **{f"test {index}": net for index, net in enumerate(self.test_nets)}}
-
     # --- snapshots ----------------------------------------------------------------------------------------------
+
+    @property
+    def last_snapshot(self) -> Path | None:
+        """The state of the last snapshot that was written or restored."""
+        return self._saving.last
 
     def snapshot(self) -> Path:
         """Write a snapshot of this iteration and return its state; SnapshotError where that fails, DivergedError where
         the weights are no numbers any more."""
-        self.last_snapshot = self._write(self.prefix, self.param.snapshot_keep, self._parts())
+        self._saving.last = self._save(self.prefix, self.param.snapshot_keep, self._saving.parts())
         self._saved = self.iter
-        return self.last_snapshot
+        return self._saving.last
 
-    def _parts(self) -> RunState:
-        """What there is now of the parts of the run that a snapshot holds."""
-        run = RunState()
-        for part in self._stored:
-            part.store(run)
-        return run
-
-    def _write(self, prefix: str, keep: int, run: RunState) -> Path:
-        if where := not_finite_blob(self.net.params, self.update.history):
-            raise self._diverged(f"no snapshot is made, since {where} is not finite")
-        files = snapshots.files_of(prefix, self.iter, self.param.snapshot_format)
-        logger.info("Snapshotting to %s", files.weights)
-        run.net, run.seed = to_text(self.net.graph.document.message), self.seed
-        run.weights_sha256 = self.net.save(files.weights)
-        if self.average:
-            with self.average.in_place():
-                run.ema_sha256 = self.net.save(files.average)
-        self._edits.store(run)
+    def _save(self, prefix: str, keep: int, run: RunState) -> Path:
         drops = self._watch.drops if self.param.lr_policy == "plateau" else stage(self.param, self.iter - 1)
-        logger.info("Snapshotting solver state to %s", files.state)
-        state = SolverState(iter=self.iter, learned_net=str(files.weights), current_step=drops, run=run)
-        write_state(files.state, state, self.update.history)
-        snapshots.prune(prefix, files.state, keep)
-        return files.state
+        return self._saving.write(prefix, self.iter, drops, keep, run)
 
     def _snapshot_or_log(self, best: RunState | None = None) -> None:
         """A snapshot that fails does not end the run: the one before is whole, and the next is tried when it is due.
         `best` are the parts of the run for one of the best weights."""
         try:
             if best:
-                self._write(f"{self.prefix}_best", 1, best)
+                self._save(f"{self.prefix}_best", 1, best)
             else:
                 self.snapshot()
         except SnapshotError as error:
-            logger.error("%s; the run goes on, the next snapshot is tried when it is due", error)
+            logger.error("%s; the run goes on, and a snapshot is tried again when it is due", error)
 
     def resume(self, path: str | Path | None = None) -> Path:
         """Restore a snapshot, or without a path the newest one of this run's prefix that is whole; return it."""
@@ -355,31 +299,8 @@ class Solver:
     def restore(self, path: str | Path) -> None:
         """Go on from a snapshot (any of its files), ours to the bit, Caffe's with weights, history and iteration.
         SnapshotError where it is missing, damaged, or of another net; the solver is then as it was."""
-        path = snapshots.state_of(Path(path))
-        state = read_state(path)
-        weights = snapshots.weights_of(path, state)
-        snapshots.check_history(path, state, self.update.history)
-        if self.average and state.run.ema_sha256:
-            self.net.load(snapshots.average_of(weights), whole=True)
-            self.average.take()
-        self.net.load(weights, whole=True)
-        if self.average and not state.run.ema_sha256:
-            logger.warning("%s has no averaged weights: the average begins anew with the weights", path)
-            self.average.take()
-        snapshots.copy_history(state, self.update.history)
+        state = self._saving.read(Path(path))
         self.iter = self._begun = state.iter
-        self.last_snapshot = path
-        logger.info("Resuming from %s at iteration %d", path, self.iter)
-        if not state.HasField("run"):
-            return
-        self.seed = state.run.seed
-        if state.run.net != to_text(self.net.graph.document.message):
-            logger.warning("the net is not the one of the snapshot, though its blobs fit")
-        self._edits.restore(state.run, self.iter)
-        for part in self._stored:
-            part.restore(state.run)
-
-
-def _rewind(positions: Iterable[tuple[Source, int]]) -> None:
-    for source, position in positions:
-        source.position = position
+        logger.info("Resuming from %s at iteration %d", self.last_snapshot, self.iter)
+        if state.HasField("run"):
+            self._saving.take_up(state.run)

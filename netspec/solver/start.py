@@ -42,6 +42,14 @@ def load_weights(net: Net, document: Document[SolverParameter], names: Iterable[
             logger.info("only in it, not used: %s", ", ".join(report.left_over))
 
 
+def introduce(net: Net, solver: SolverParameter, seed: int) -> None:
+    """Caffe's first lines, and what is trained where."""
+    logger.info("Solving %s", net.graph.name)
+    logger.info("Learning Rate Policy: %s", solver.lr_policy)
+    count = sum(parameter.numel() for parameter in net.parameters())
+    logger.info("%d parameters, on %s, random_seed %d", count, net.device, seed)
+
+
 def look_at_place(prefix: str, fresh: bool) -> None:
     """SnapshotError where no snapshot can be written; a warning where a new run meets those of an earlier one."""
     folder = Path(prefix).parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from netspec.layers.sources import Source
 from netspec.log import logger
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import DataPosition, RandomState, RunState
+from netspec.spec import to_text
 
 _VARIABLES = (
     "ATEN_CPU_CAPABILITY",
@@ -39,25 +40,44 @@ class Stored(Protocol):
 
 
 class Positions:
-    """Where the data layers stand, and the seed of their draws. `nets` gives the nets of the run by name."""
+    """Where the data layers stand, and the seed of their draws."""
 
-    def __init__(self, nets: Callable[[], Mapping[str, Net]]) -> None:
-        self._nets = nets
+    def __init__(self, train_net: Net, test_nets: Callable[[], Sequence[Net]], seed: int) -> None:
+        self._train_net, self._test_nets = train_net, test_nets
+        self.seed = seed
 
     def store(self, run: RunState) -> None:
+        run.seed = self.seed
         for net, layer, source in self._sources():
             run.position.append(DataPosition(net=net, layer=layer, position=source.position))
 
     def restore(self, run: RunState) -> None:
+        self.seed = run.seed
         positions = {(stored.net, stored.layer): stored.position for stored in run.position}
         for net, layer, source in self._sources():
             source.reseed(run.seed)
             source.position = positions.get((net, layer), 0)
 
     def _sources(self) -> Iterator[tuple[str, str, Source]]:
-        for name, net in self._nets().items():
+        tests = ((f"test {index}", net) for index, net in enumerate(self._test_nets()))
+        for name, net in (("train", self._train_net), *tests):
             for node, source in net.sources:
                 yield name, node.name, source
+
+
+class NetText:
+    """The text of the net."""
+
+    def __init__(self, net: Net) -> None:
+        self._text = to_text(net.graph.document.message)
+
+    def store(self, run: RunState) -> None:
+        run.net = self._text
+
+    def restore(self, run: RunState) -> None:
+        """Nothing is changed; a line says where the net is another."""
+        if run.net != self._text:
+            logger.warning("the net is not the one of the snapshot, though its blobs fit")
 
 
 class Environment:

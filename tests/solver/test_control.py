@@ -218,14 +218,14 @@ def test_a_signal_after_a_test(solver_of: Build, monkeypatch: pytest.MonkeyPatch
     """A test that was judged is not judged again by the run that resumes: its iteration is finished first."""
     fields = {"watch": "accuracy", "snapshot_best": True, "snapshot": 0}
     solver = solver_of(**fields)
-    write = solver._write
+    write = solver._save
 
     def interrupted(prefix: str, *args: Any) -> Path:
         if prefix.endswith("_best") and solver.iter == 10:
             os.kill(os.getpid(), signal.SIGTERM)
         return write(prefix, *args)
 
-    monkeypatch.setattr(solver, "_write", interrupted)
+    monkeypatch.setattr(solver, "_save", interrupted)
     assert solver.solve() is False and solver.iter == 11
 
 

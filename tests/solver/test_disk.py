@@ -86,7 +86,7 @@ def test_run_on_a_disk_that_is_full_for_a_while(
     assert solver.solve()
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
     (snapshot,) = [line for line in errors if "run_iter_6" in line]
-    for part in (str(small_disk), "No space left on device", "bytes needed", " free", "is tried when it is due"):
+    for part in (str(small_disk), "No space left on device", "bytes needed", " free", "is tried again when it is due"):
         assert part in snapshot
     assert other.resume().name.startswith("run_iter_12.") and not list(small_disk.glob(".*.tmp"))
     assert same(blobs(other), blobs(straight))
@@ -146,3 +146,20 @@ def test_last_snapshot_must_succeed(solver_of: Build, failing: Callable) -> None
         pytest.raises(SnapshotError, match=r"run_iter_6\.caffemodel: cannot be written"),
     ):
         solver.solve()
+
+
+def test_a_run_is_shown_to_its_end_before_its_last_snapshot_fails(
+    solver_of: Build, caplog: pytest.LogCaptureFixture, failing: Callable
+) -> None:
+    """Where the disk is full at the end, the last test is run and shown all the same, and then the snapshot is tried
+    once more: that it fails is an error, that there is room by then is none."""
+    for calls, is_saved in ((range(1000), False), (range(1), True)):
+        caplog.clear()
+        solver = solver_of(snapshot=0, max_iter=4, test_interval=4)
+        with failing(SYNCS, calls, FULL):
+            if is_saved:
+                assert solver.solve()
+            else:
+                with pytest.raises(SnapshotError, match="No space left on device"):
+                    solver.solve()
+        assert [record.message for record in caplog.records if "Iteration 4, Testing" in record.message]
