@@ -162,13 +162,25 @@ class Net(nn.Module):
         layers = self._layers_with_blobs
         return load(layers, shared_blobs(layers, self.params), path, strict, whole)
 
-    def save(self, path: str | Path) -> bytes:
+    def save(self, path: str | Path, diff: bool = False) -> bytes:
         """Write the weights (.caffemodel, .caffemodel.h5 or .safetensors), whole or not at all; return the file's
-        SHA-256. SpecError where two layers with blobs have one name."""
+        SHA-256. With `diff` Caffe's two formats get the gradients too, 0 where there is none. SpecError where two
+        layers with blobs have one name; SnapshotError where it cannot be written."""
         self.check_names()
         blobs = {name: [blob.detach().cpu().numpy() for blob in blobs] for name, blobs in self.layer_params.items()}
         shared = shared_blobs(self._layers_with_blobs, self.params)
-        return write_weights(path, self.graph.name, [node.param for node in self.graph.nodes], blobs, shared)
+        layers = [node.param for node in self.graph.nodes]
+        return write_weights(path, self.graph.name, layers, blobs, shared, self._gradients() if diff else {})
+
+    def _gradients(self) -> dict[str, list[np.ndarray]]:
+        """The gradients of every layer's blobs, in their shapes; those of a shared blob are its owner's."""
+        owners = {param.tensor.data_ptr(): param.tensor for param in self.params}
+
+        def gradient(blob: Tensor) -> np.ndarray:
+            given = owners[blob.data_ptr()].grad
+            return np.zeros(blob.shape, np.float32) if given is None else given.cpu().numpy().reshape(blob.shape)
+
+        return {name: [gradient(blob) for blob in blobs] for name, blobs in self.layer_params.items()}
 
     def check_names(self) -> None:
         """SpecError where two layers with blobs have one name, so that a file could not tell them apart."""

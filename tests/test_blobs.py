@@ -3,10 +3,12 @@
 import copy
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
-from netspec import Net, SpecError, parse_net
+from netspec import Net, SnapshotError, SpecError, parse_net
 from netspec.blobs import misfit
 from netspec.schema.netspec_pb2 import NetParameter
 from netspec.spec import parse
@@ -225,6 +227,32 @@ def test_permissive_sharing_outlives_a_file(tmp_path: Path, name: str) -> None:
             other.layer_params["a"][0][0, 5] = 9
         assert float(other.layer_params["b"][0][1, 1].detach()) == 9
     assert len(list(loaded.parameters())) == len(list(copied.parameters())) == 3
+
+
+@pytest.mark.parametrize("name", ["net.caffemodel", "net.caffemodel.h5"])
+def test_gradients_of_shared_blobs_are_their_owners(tmp_path: Path, name: str) -> None:
+    """Each layer that shares a blob has the whole gradient in the file, in its own shape."""
+    shared = permissive()
+    shared(data=torch.randn(2, 6))["b"].sum().backward()
+    shared.save(tmp_path / name, diff=True)
+    if name.endswith(".h5"):
+        with h5py.File(tmp_path / name) as file:
+            found = [file["diff"][layer]["0"][()] for layer in "ab"]
+    else:
+        layers = NetParameter.FromString((tmp_path / name).read_bytes()).layer
+        blobs = [layer.blobs[0] for layer in layers if layer.name in "ab"]
+        found = [np.float32(blob.diff).reshape(blob.shape.dim) for blob in blobs]
+    (gradient,) = (param.tensor.grad for param in shared.params if param.layer == "a" and param.tensor.dim() == 2)
+    assert gradient is not None and gradient.any()
+    for layer, stored in zip("ab", found, strict=True):
+        assert stored.tolist() == gradient.reshape(shared.layer_params[layer][0].shape).tolist()
+
+
+def test_gradients_have_no_place_in_safetensors(tmp_path: Path) -> None:
+    """To save them there is an error, and no file."""
+    with pytest.raises(SnapshotError, match=r"x.safetensors: cannot be written: .* no place for diffs"):
+        net(product("a")).save(tmp_path / "x.safetensors", diff=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_view_is_lent_without_its_owner() -> None:

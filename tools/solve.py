@@ -19,7 +19,10 @@ def parse() -> argparse.Namespace:
     resume = "go on from a snapshot; without a name, the newest whole one"
     start.add_argument("--resume", nargs="?", const="", metavar="SNAPSHOT", help=resume)
     add("--device", help="cpu, cuda, cuda:1; default: as solver_mode says")
-    setting = "override a field of the solver (max_iter=100) or of a layer (data@TRAIN.data_param.batch_size=50)"
+    setting = (
+        "override a field of the solver (max_iter=100, stepvalue=[60,80]) or of a layer "
+        "(data@TRAIN.data_param.batch_size=50)"
+    )
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=setting)
     add("--define", action="append", default=[], metavar="NAME=VALUE", help="the value of ${NAME}")
     add("--allow-python", action="store_true", help="let the Python layers of the net run their code")

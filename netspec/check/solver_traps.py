@@ -54,6 +54,15 @@ def never_reached(document: Solver) -> Iterator[Finding]:
             yield Finding(TRAP, _place(document, reason, name, index))
 
 
+def falling_stepvalues(document: Solver) -> Iterator[Finding]:
+    """A drop before the one that is written above it: as in Caffe it comes right after that."""
+    values = document.message.stepvalue
+    for index in range(1, len(values)):
+        if values[index] < values[index - 1]:
+            reason = f"stepvalue {values[index]} comes after {values[index - 1]}: its drop waits for that one"
+            yield Finding(TRAP, _place(document, reason, "stepvalue", index))
+
+
 def without_effect(document: Solver) -> Iterator[Finding]:
     """Fields of another policy or solver type than the given one."""
     solver = document.message
@@ -139,5 +148,6 @@ def random_seed(document: Solver) -> Iterator[Finding]:
 
 
 TRAPS: list[Trap] = [
-    never_reached, without_effect, rising_rate, all_warmup, no_rate, momentum, tests, snapshots, display, random_seed,
+    never_reached, falling_stepvalues, without_effect, rising_rate, all_warmup, no_rate, momentum, tests, snapshots,
+    display, random_seed,
 ]  # fmt: skip

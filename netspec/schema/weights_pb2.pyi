@@ -62,9 +62,10 @@ class WeightsShape(_message.Message):
     def __init__(self, dim: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class WeightsBlob(_message.Message):
-    __slots__ = ("shape", "data", "double_data", "num", "channels", "height", "width", "raw_data_type", "raw_data")
+    __slots__ = ("shape", "data", "diff", "double_data", "num", "channels", "height", "width", "raw_data_type", "raw_data")
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    DIFF_FIELD_NUMBER: _ClassVar[int]
     DOUBLE_DATA_FIELD_NUMBER: _ClassVar[int]
     NUM_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +75,7 @@ class WeightsBlob(_message.Message):
     RAW_DATA_FIELD_NUMBER: _ClassVar[int]
     shape: WeightsShape
     data: _containers.RepeatedScalarFieldContainer[bytes]
+    diff: _containers.RepeatedScalarFieldContainer[bytes]
     double_data: _containers.RepeatedScalarFieldContainer[bytes]
     num: int
     channels: int
@@ -81,4 +83,4 @@ class WeightsBlob(_message.Message):
     width: int
     raw_data_type: int
     raw_data: bytes
-    def __init__(self, shape: _Optional[_Union[WeightsShape, _Mapping]] = ..., data: _Optional[_Iterable[bytes]] = ..., double_data: _Optional[_Iterable[bytes]] = ..., num: _Optional[int] = ..., channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., raw_data_type: _Optional[int] = ..., raw_data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, shape: _Optional[_Union[WeightsShape, _Mapping]] = ..., data: _Optional[_Iterable[bytes]] = ..., diff: _Optional[_Iterable[bytes]] = ..., double_data: _Optional[_Iterable[bytes]] = ..., num: _Optional[int] = ..., channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., raw_data_type: _Optional[int] = ..., raw_data: _Optional[bytes] = ...) -> None: ...

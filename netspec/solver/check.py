@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver.rates import NEEDS, POLICIES
-from netspec.solver.rules import NO_MOMENTUM, UPDATES
+from netspec.solver.rules import NO_DIFF, NO_MOMENTUM, UPDATES
 from netspec.spec import Document
 
 _AT_LEAST = {
     "base_lr": 0, "max_iter": 0, "display": 0, "average_loss": 1, "iter_size": 1, "test_interval": 0, "snapshot": 0,
     "momentum": 0, "weight_decay": 0, "snapshot_keep": 0, "warmup_iter": 0, "warmup_start_lr": 0, "min_lr": 0,
     "plateau_patience": 0, "watch_threshold": 0, "stop_patience": 0, "ema_decay": 0, "local_gw_ratio": 0,
+    "momentum2": 0, "rms_decay": 0, "delta": 0, "stepsize": 0,
 }  # fmt: skip
 
 
@@ -36,9 +37,19 @@ def check_solver(document: Document[SolverParameter]) -> None:
         raise document.error(f"{solver.type} has no momentum", "momentum")
     if solver.type == "AdamW" and solver.regularization_type == "L1":
         raise document.error("AdamW decays the weights by itself; L1 is for the other types", "regularization_type")
+    _check_diff(document)
     _check_policy(document)
     _check_watch(document)
     _check_nets(document)
+
+
+def _check_diff(document: Document[SolverParameter]) -> None:
+    """What has no place for diffs, or no diffs."""
+    solver = document.message
+    if solver.snapshot_diff and solver.snapshot_format == SolverParameter.SAFETENSORS:
+        raise document.error("SAFETENSORS files have no place for diffs", "snapshot_diff")
+    if solver.snapshot_diff and solver.type in NO_DIFF:
+        raise document.error(f"{solver.type} has no diff", "snapshot_diff")
 
 
 def _check_policy(document: Document[SolverParameter]) -> None:
@@ -50,12 +61,16 @@ def _check_policy(document: Document[SolverParameter]) -> None:
         value = getattr(solver, name)
         if not value and (name in ("stepsize", "stepvalue", "max_iter", "watch") or not solver.HasField(name)):
             raise document.error(f'lr_policy "{policy}" needs {name}', "lr_policy")
+    if solver.gamma < 0 and "gamma" in NEEDS.get(policy, ()):
+        raise document.error(f"gamma must be at least 0, not {solver.gamma:g}", "gamma")
     if solver.min_lr and policy not in ("cosine", "plateau"):
         raise document.error('min_lr is for lr_policy "cosine" and "plateau"', "min_lr")
+    if solver.min_lr > solver.base_lr:
+        raise document.error(f"min_lr must not be above base_lr, which is {solver.base_lr:g}", "min_lr")
+    if policy == "plateau" and solver.gamma >= 1:
+        raise document.error(f"gamma must be below 1 for a rate to drop, not {solver.gamma:g}", "gamma")
     if solver.warmup_start_lr and not solver.warmup_iter:
         raise document.error("warmup_start_lr needs warmup_iter", "warmup_start_lr")
-    if policy == "multistep" and list(solver.stepvalue) != sorted(solver.stepvalue):
-        raise document.error("the stepvalues must rise", "stepvalue")
 
 
 def _check_watch(document: Document[SolverParameter]) -> None:

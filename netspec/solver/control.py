@@ -148,10 +148,9 @@ class LiveEdits:
         self.moves[:] = run.move
         last = {move.field: move.value for move in run.move}
         for name in changed_fields(started_as, self.param):
-            if name not in last:
-                values = (getattr(self.param, name), getattr(started_as, name))
-                texts = (f"{value:g}" if isinstance(value, float) else value for value in values)
-                logger.info("%s is %s; in the snapshot it was %s", name, *texts)
+            if name not in last and name != "weights":  # those are for a fresh start
+                now, before = _shown(self.param, name), _shown(started_as, name)
+                logger.info("%s is %s; in the snapshot it was %s", name, now, before)
                 self._warn_of_other_rates(name)
         for name, text in last.items():
             original, now = getattr(started_as, name), getattr(self.param, name)
@@ -169,6 +168,14 @@ class LiveEdits:
         if name == "max_iter" and self.param.lr_policy in FOLLOWS_MAX_ITER:
             logger.warning('with lr_policy "%s" another max_iter changes the rate of every iteration from here on',
                            self.param.lr_policy)  # fmt: skip
+
+
+def _shown(solver: SolverParameter, name: str) -> str:
+    """The value of a field, on one line."""
+    value, kind = getattr(solver, name), SolverParameter.DESCRIPTOR.fields_by_name[name].enum_type
+    if kind:
+        return str(kind.values_by_number[value].name)
+    return f"{value:g}" if isinstance(value, float) else " ".join(str(value).split())
 
 
 def changed_fields(before: SolverParameter, after: SolverParameter) -> list[str]:

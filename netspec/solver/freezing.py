@@ -23,6 +23,10 @@ class Freezing:
         self._params = [param for param in net.params if param.lr_mult]
         self._begins: dict[str, int] = {}
         for index, rule in enumerate(solver.freeze):
+            if not rule.layer:
+                raise document.error("freeze names no layer", "freeze", index)
+            if rule.until < 0:
+                raise document.error(f"until must be at least 0, not {rule.until}", "freeze", index, "until")
             for number, name in enumerate(rule.layer):
                 found = [layer for layer in layers if fnmatchcase(layer, name)]
                 if not found:

@@ -19,10 +19,9 @@ class Passes:
 
     def run(self) -> tuple[dict[str, Tensor], Tensor]:
         """The passes of one iteration: gradients are summed, the loss is their mean; returns the last outputs, and
-        it. After a DataError the data layers stand where they stood before."""
+        it. After a DataError the data layers stand where they stood before, and there are no gradients."""
         self._positions = [source.position for _, source in self._net.sources]
-        for param in self._net.params:
-            param.tensor.grad = None
+        self._clear()
         total: Tensor | float = 0.0
         try:
             for _ in range(self._iter_size):
@@ -32,6 +31,7 @@ class Passes:
                 total = total + loss.detach()
         except DataError:
             self._rewind()
+            self._clear()
             raise
         assert isinstance(total, Tensor)
         return out, total / self._iter_size
@@ -40,6 +40,10 @@ class Passes:
         """What is NaN or infinite first, in words, in the batches of the last iteration, which are run again."""
         self._rewind()
         return first_not_finite(self._net, self._iter_size) or "the sum of the losses"
+
+    def _clear(self) -> None:
+        for param in self._net.params:
+            param.tensor.grad = None
 
     def _rewind(self) -> None:
         for (_, source), position in zip(self._net.sources, self._positions, strict=True):

@@ -20,7 +20,15 @@ def _cosine(solver: SolverParameter, iteration: int, drops: int) -> float:
 
 
 def _plateau(solver: SolverParameter, iteration: int, drops: int) -> float:
-    return max(solver.base_lr * solver.gamma**drops, solver.min_lr)
+    return max(solver.base_lr * _power(solver.gamma, drops), solver.min_lr)
+
+
+def _power(base: float, exponent: float) -> float:
+    """base^exponent as C has it: infinite where Python sees an error."""
+    try:
+        return float(base**exponent)
+    except (OverflowError, ZeroDivisionError):
+        return math.inf
 
 
 def _sigmoid(x: float) -> float:
@@ -29,11 +37,11 @@ def _sigmoid(x: float) -> float:
 
 POLICIES: dict[str, Callable[[SolverParameter, int, int], float]] = {
     "fixed": _decay(lambda solver, iteration: 1.0),
-    "step": _decay(lambda solver, iteration: solver.gamma ** (iteration // solver.stepsize)),
-    "exp": _decay(lambda solver, iteration: solver.gamma**iteration),
-    "inv": _decay(lambda solver, iteration: (1 + solver.gamma * iteration) ** -solver.power),
-    "multistep": _decay(lambda solver, iteration: solver.gamma ** stage(solver, iteration)),
-    "poly": _decay(lambda solver, iteration: max(0.0, 1 - iteration / solver.max_iter) ** solver.power),
+    "step": _decay(lambda solver, iteration: _power(solver.gamma, stage(solver, iteration))),
+    "exp": _decay(lambda solver, iteration: _power(solver.gamma, iteration)),
+    "inv": _decay(lambda solver, iteration: _power(1 + solver.gamma * iteration, -solver.power)),
+    "multistep": _decay(lambda solver, iteration: _power(solver.gamma, stage(solver, iteration))),
+    "poly": _decay(lambda solver, iteration: _power(max(0.0, 1 - iteration / solver.max_iter), solver.power)),
     "sigmoid": _decay(lambda solver, iteration: _sigmoid(solver.gamma * (iteration - solver.stepsize))),
     "cosine": _cosine,
     "plateau": _plateau,
@@ -66,10 +74,14 @@ def learning_rate(solver: SolverParameter, iteration: int, drops: int = 0) -> fl
 
 
 def stage(solver: SolverParameter, iteration: int) -> int:
-    """How many stepvalues of `multistep` are behind at an iteration; Caffe passes at most one an iteration."""
+    """How many drops of `step` or `multistep` are behind at an iteration, 0 for any other policy. Caffe passes at most
+    one stepvalue an iteration."""
+    if solver.lr_policy == "step":
+        return max(iteration, 0) // solver.stepsize
+    values = solver.stepvalue if solver.lr_policy == "multistep" else ()
     reached = -1
-    for count, value in enumerate(solver.stepvalue):
+    for count, value in enumerate(values):
         reached = max(value, reached + 1)
         if iteration < reached:
             return count
-    return len(solver.stepvalue)
+    return len(values)

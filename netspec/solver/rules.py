@@ -54,6 +54,8 @@ class Nesterov(SGD):
 class AdaGrad(Update):
     """h = h + g^2; w = w - lr g / (sqrt(h) + delta) (Duchi et al. 2011)."""
 
+    sees_still_blobs = True
+
     def move(self, group: Group, step: Step) -> None:
         gradients, (squares,) = regularised(group, step), group.history
         torch._foreach_addcmul_(squares, gradients, gradients)
@@ -62,6 +64,8 @@ class AdaGrad(Update):
 
 class RMSProp(Update):
     """h = rms_decay h + (1 - rms_decay) g^2; w = w - lr g / (sqrt(h) + delta) (Tieleman and Hinton 2012)."""
+
+    sees_still_blobs = True
 
     def move(self, group: Group, step: Step) -> None:
         gradients, (squares,) = regularised(group, step), group.history
@@ -74,6 +78,7 @@ class AdaDelta(Update):
     u = momentum u + (1 - momentum) d^2; w = w - lr d (Zeiler 2012). torch.optim.Adadelta's delta is 1e-6."""
 
     slots = 2
+    sees_still_blobs = True
 
     def move(self, group: Group, step: Step) -> None:
         solver, gradients, (squares, moves) = step.solver, regularised(group, step), group.history
@@ -94,6 +99,7 @@ class Adam(Update):
     """
 
     slots = 2
+    sees_still_blobs = True
 
     def move(self, group: Group, step: Step) -> None:
         # The kernel divides sqrt(v) by this root before it adds eps; a delta divided by it as well is Caffe's.
@@ -103,6 +109,8 @@ class Adam(Update):
 class AdamW(Adam):
     """w = (1 - lr weight_decay) w, then Adam's step, but with g free of decay and delta added to
     sqrt(v / (1 - momentum2^t)) (Loshchilov and Hutter 2019; torch.optim.AdamW)."""
+
+    sees_still_blobs = False
 
     def move(self, group: Group, step: Step) -> None:
         _adam(torch._fused_adamw_, group, step, step.rate, step.solver.delta)
@@ -148,6 +156,9 @@ UPDATES: dict[str, type[Update]] = {
 
 NO_MOMENTUM = ("AdaGrad", "RMSProp")
 """The solver types that have no use for `momentum`; Caffe refuses it."""
+
+NO_DIFF = ("AdamW", "LARS")
+"""The solver types without a `snapshot_diff`: they do not subtract what depends on gradients and history alone."""
 
 
 def _average_in(averages: list[Tensor], values: list[Tensor] | tuple[Tensor, ...], kept: float) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from netspec.errors import DivergedError
+from netspec.errors import DivergedError, SnapshotError
 from netspec.log import logger
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import RunState, SolverParameter, SolverState
 from netspec.solver import snapshot as snapshots
 from netspec.solver.average import Average
 from netspec.solver.finite import not_finite_blob
+from netspec.solver.rules import UPDATES
 from netspec.solver.state_file import read_state, write_state
 from netspec.solver.stored import Stored
 from netspec.solver.updates import Update
+from netspec.upgrade import parse_solver
 
 
 class Saving:
@@ -30,7 +32,8 @@ class Saving:
     def check_sizes(self, prefix: str) -> None:
         """SnapshotError where a file of the prefix would be larger than its format allows."""
         files = snapshots.files_of(prefix, 0, self._solver.snapshot_format)
-        snapshots.check_sizes(files, [param.tensor for param in self._net.params], self._update.history)
+        blobs = [param.tensor for param in self._net.params]
+        snapshots.check_sizes(files, blobs * (2 if self._solver.snapshot_diff else 1), self._update.history)
 
     def parts(self) -> RunState:
         """What there is now of the parts that are stored."""
@@ -47,7 +50,7 @@ class Saving:
             raise DivergedError(f"Iteration {iteration}: no snapshot is made, since {where} is not finite; {self.kept}")
         files = snapshots.files_of(prefix, iteration, self._solver.snapshot_format)
         logger.info("Snapshotting to %s", files.weights)
-        run.weights_sha256 = self._net.save(files.weights)
+        run.weights_sha256 = self._net.save(files.weights, self._solver.snapshot_diff)
         if self._average:
             with self._average.in_place():
                 run.ema_sha256 = self._net.save(files.average)
@@ -68,6 +71,7 @@ class Saving:
         path = snapshots.state_of(path)
         state = read_state(path)
         weights = snapshots.weights_of(path, state)
+        self._check_type(path, state.run)
         snapshots.check_history(path, state, self._update.history)
         if self._average and state.run.ema_sha256:
             self._net.load(snapshots.average_of(weights), whole=True)
@@ -80,7 +84,19 @@ class Saving:
         self.last = path
         return state
 
+    def _check_type(self, path: Path, run: RunState) -> None:
+        """SnapshotError where the history is that of another rule, as an AdaGrad's sum of squares is no momentum."""
+        own, stored = self._solver.type, parse_solver(run.solver).type if run.solver else self._solver.type
+        if stored in UPDATES and _rule_of_history(UPDATES[stored]) != _rule_of_history(type(self._update)):
+            reason = f'a snapshot of solver type "{stored}", whose history is of no use to "{own}"'
+            raise SnapshotError(f"{path}: {reason}; --weights starts anew from its weights")
+
     def take_up(self, run: RunState) -> None:
         """Take up the parts of a snapshot."""
         for part in self._stored:
             part.restore(run)
+
+
+def _rule_of_history(rule: type[Update]) -> type[Update]:
+    """The rule whose history a rule keeps: SGD's for Nesterov and LARS, Adam's for AdamW and RAdam."""
+    return rule.__mro__[rule.__mro__.index(Update) - 1]

@@ -30,7 +30,7 @@ from netspec.solver.rates import learning_rate, stage
 from netspec.solver.record import Record
 from netspec.solver.rules import UPDATES
 from netspec.solver.saving import Saving
-from netspec.solver.start import check_train_net, introduce, load_weights, look_at_place, warn_of_fields_without_effect
+from netspec.solver.start import check_train_net, introduce, load_weights, look_at_place
 from netspec.solver.stored import Environment, NetText, Positions, Randomness, Stored
 from netspec.solver.testing import Tests
 from netspec.solver.updates import Update
@@ -70,7 +70,6 @@ class Solver:
         self.param = overrides.applied_to_solver(self.document.message)
         document = replace(self.document, message=self.param)
         check_solver(document)
-        warn_of_fields_without_effect(self.document, self.param)
         self.device = choose_device(self.param, device)
         seed = self.param.random_seed if self.param.random_seed >= 0 else torch.seed() % 2**31
         torch.manual_seed(seed)
@@ -120,12 +119,13 @@ class Solver:
                     self._iterate()
                 ends_new = self.param.snapshot_after_train and self.iter != self._begun
                 is_unsaved = self._saved != self.iter and bool(ends_new or self.signals.stop)
+                ending = self._saving.parts()  # before what is shown takes a batch, and the last test is judged
                 if is_unsaved:
                     self._snapshot_or_log()
                 if not self.signals.stop and not self._watch.has_enough:
-                    self._finish()
+                    self._finish(ending)
                 if is_unsaved and self._saved != self.iter:
-                    self.snapshot()  # once more, now that it is the last chance: an error ends the run
+                    self._snapshot(ending)  # once more, now that it is the last chance: an error ends the run
         except DataError:
             # The weights are still good, and so is the place in the data: nothing that was learnt is lost.
             if self.iter not in (0, self._begun):
@@ -136,7 +136,7 @@ class Solver:
         logger.info("Optimization stopped early." if self.signals.stop else "Optimization Done.")
         return not self.signals.stop
 
-    def _finish(self) -> None:
+    def _finish(self, before: RunState) -> None:
         """What Caffe shows after the last iteration: the loss and the test of the final weights, where due."""
         if self._is_due(self.param.display):
             epoch = self.epoch
@@ -145,7 +145,7 @@ class Solver:
             logger.info("Iteration %d, loss = %.6g", self.iter, self.loss)
             self._record.add(self.iter, epoch, {"loss": self.loss})
         if self._is_due(self.param.test_interval):
-            self.test()
+            self._test_and_judge(before)
 
     def step(self, iterations: int) -> None:
         """Run some iterations, whatever max_iter says. Signals are caught in `solve` only."""
@@ -196,7 +196,8 @@ class Solver:
     def _iterate(self) -> None:
         """One iteration in Caffe's order: test if due, forward and backward, update, snapshot if due."""
         is_tested = self._is_due(self.param.test_interval) and (self.iter > 0 or self.param.test_initialization)
-        if is_tested and not self._test_and_judge():
+        # The run that resumes from a best snapshot begins with the test that found it.
+        if is_tested and not self._test_and_judge(self._saving.parts()):
             return
         self._freezing.take(self.iter, self.update)
         self.net.debug_info = self.param.debug_info and self._is_due(self.param.display)
@@ -234,10 +235,10 @@ class Solver:
             self._record.add(self.iter, self.epoch, Tests.columns(results))
         return results
 
-    def _test_and_judge(self) -> bool:
-        """A test of the run: what it decides is done. Whether the iteration goes on: a signal after the test has ended
-        does not keep it from that, or the run that resumes would judge this test a second time."""
-        before = self._saving.parts()  # the run that resumes from a best snapshot begins with the test that found it
+    def _test_and_judge(self, before: RunState) -> bool:
+        """A test of the run: what it decides is done, a best snapshot with the parts of `before`. Whether the iteration
+        goes on: a signal after the test has ended does not keep it from that, or the run that resumes would judge this
+        test a second time."""
         results = self.test()
         if len(results) < len(self.test_nets):
             return False
@@ -270,7 +271,10 @@ class Solver:
     def snapshot(self) -> Path:
         """Write a snapshot of this iteration and return its state; SnapshotError where that fails, DivergedError where
         the weights are no numbers any more."""
-        self._saving.last = self._save(self.prefix, self.param.snapshot_keep, self._saving.parts())
+        return self._snapshot(self._saving.parts())
+
+    def _snapshot(self, run: RunState) -> Path:
+        self._saving.last = self._save(self.prefix, self.param.snapshot_keep, run)
         self._saved = self.iter
         return self._saving.last
 

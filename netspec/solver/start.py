@@ -15,12 +15,6 @@ from netspec.spec import Document
 from netspec.weights import file_names
 
 
-def warn_of_fields_without_effect(document: Document[SolverParameter], solver: SolverParameter) -> None:
-    """Name the fields of Caffe's that this solver reads and does nothing with."""
-    if solver.snapshot_diff:
-        logger.warning("%s: snapshot_diff is not done and has no effect", document.path)
-
-
 def check_train_net(net: Net) -> None:
     """SpecError where a net cannot be trained: two layers' blobs cannot be told apart in a snapshot, nothing counts as
     a loss, or nothing learns."""

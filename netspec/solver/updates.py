@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -31,6 +31,11 @@ class Group:
                 weight.grad = torch.zeros_like(weight)
         return [weight.grad for weight in self.weights if weight.grad is not None]
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether the loss reached a weight."""
+        return any(weight.grad is not None for weight in self.weights)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -46,10 +51,14 @@ class Step:
 
 class Update:
     """What every solver type shares. `history` has `slots` blobs for each of the net, in Caffe's order: the first of
-    every blob, then the second of every blob. Those of states and frozen weights stay zero. Gradients may be left
-    changed."""
+    every blob, then the second of every blob. Gradients may be left changed; with `snapshot_diff` they are what was
+    subtracted from the weights, as in Caffe."""
 
     slots = 1
+
+    sees_still_blobs = False
+    """Whether the history of blobs with lr_mult 0, states among them, takes in their decay. It does in Caffe, which
+    multiplies by the rate last; it is 0 where the rate is inside the history."""
 
     def __init__(self, params: Sequence[Param]) -> None:
         self._params = params
@@ -62,8 +71,9 @@ class Update:
         """Take up which blobs take a gradient now; `begins` has the iteration in which those of a layer began to."""
         groups: dict[tuple[float, float, int], Group] = {}
         for index, param in enumerate(self._params):
-            if param.tensor.requires_grad:
-                key = (param.lr_mult, param.decay_mult, (begins or {}).get(param.layer, 0))
+            if param.tensor.requires_grad or (self.sees_still_blobs and not param.lr_mult):
+                begin = (begins or {}).get(param.layer, 0) if param.lr_mult else 0
+                key = (param.lr_mult, param.decay_mult, begin)
                 group = groups.setdefault(key, Group(*key, history=[[] for _ in range(self.slots)]))
                 group.weights.append(param.tensor)
                 for slot, blobs in enumerate(group.history):
@@ -72,30 +82,45 @@ class Update:
 
     @property
     def weights(self) -> list[Tensor]:
-        """The blobs that learn."""
-        return [weight for group in self._groups for weight in group.weights]
+        """The blobs that take a gradient."""
+        return [weight for group in self._groups for weight in group.weights if weight.requires_grad]
 
     @torch.no_grad()
     def apply(self, solver: SolverParameter, rate: float, iteration: int) -> None:
         """Change every weight by its gradient, summed over `iter_size` passes, at the rate of this iteration."""
         scale = self._clip(solver.clip_gradients) / solver.iter_size
+        move = self._move_by_diff if solver.snapshot_diff else self.move
         for group in self._groups:
             decay = solver.weight_decay * group.decay_mult
             step = Step(solver, rate * group.lr_mult, iteration - group.begin + 1, scale, decay)
             if decay and solver.regularization_type == "L1":
                 torch._foreach_mul_(group.gradients, scale)
                 torch._foreach_add_(group.gradients, torch._foreach_sign(group.weights), alpha=decay)
-                step = Step(solver, step.rate, step.count, torch.ones_like(scale), 0.0)
-            self.move(group, step)
+                step = replace(step, scale=torch.ones_like(scale), decay=0.0)
+            if group.lr_mult or decay or group.is_reached:
+                move(group, step)
 
     def _clip(self, most: float) -> Tensor:
-        """What scales all gradients so that their common L2 norm is at most `most`: on the device, never read here."""
+        """What scales all gradients so that their common L2 norm is at most `most`, if that is not negative: on the
+        device, never read here."""
         one = torch.ones((), device=self._groups[0].weights[0].device if self._groups else None)
-        if most <= 0 or not self._groups:
+        gradients = [weight.grad for group in self._groups for weight in group.weights if weight.grad is not None]
+        if most < 0 or not gradients:
             return one
-        norms = torch._foreach_norm([gradient for group in self._groups for gradient in group.gradients])
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-        return (most / norm).clamp(max=1.0)
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        return torch.where(norm > most, most / norm, one)
+
+    def _move_by_diff(self, group: Group, step: Step) -> None:
+        """`move`, and leave in the gradients what was subtracted from the weights: weights of 0 are moved, which
+        become its negative to the last bit."""
+        gradients = regularised(group, step)
+        moved = [torch.zeros_like(weight) for weight in group.weights]
+        for weight, gradient in zip(moved, gradients, strict=True):
+            weight.grad = gradient
+        stand_in = replace(group, weights=moved)
+        self.move(stand_in, replace(step, scale=torch.ones_like(step.scale), decay=0.0))
+        torch._foreach_add_(group.weights, moved)
+        torch._foreach_copy_(gradients, torch._foreach_neg(moved))
 
     def move(self, group: Group, step: Step) -> None:
         """Change the weights of a group, and its history."""

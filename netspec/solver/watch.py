@@ -48,9 +48,10 @@ class Watch:
         state.since_drop += 1
         best = f"{self._solver.watch} was best, {state.best:.6g}, at iteration {state.best_iter}"
         if self._solver.lr_policy == "plateau" and state.since_drop > self._solver.plateau_patience:
-            state.drops += 1
             state.since_drop = 0
-            logger.info("Iteration %d, plateau: the rate drops; %s", iteration, best)
+            if self._solver.base_lr * self._solver.gamma**state.drops > self._solver.min_lr:
+                state.drops += 1
+                logger.info("Iteration %d, plateau: the rate drops; %s", iteration, best)
         if self.has_enough:
             logger.info("Iteration %d, %d tests no better: stopping early; %s", iteration, state.since_best, best)
 
@@ -73,5 +74,7 @@ def _find(document: Document[SolverParameter], solver: SolverParameter, nets: Se
             less = less if solver.watch_mode == SolverParameter.AUTO else solver.watch_mode == SolverParameter.MIN
             return index, -1 if less else 1
     known = [name for net in nets for name in net.outputs]
-    reason = f'no test net has an output "{solver.watch}"' if nets else "watch needs a test net and a test_interval"
+    reason = "watch needs a test net and a test_interval"
+    if nets:
+        reason = f'no test net has an output "{solver.watch}"; there are {", ".join(dict.fromkeys(known))}'
     raise document.error(reason, "watch", wrong=solver.watch, known=known)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
-
-import numpy as np
+from types import MappingProxyType
 
 from netspec.errors import SnapshotError
 from netspec.files import read_whole, write_whole
 from netspec.schema.netspec_pb2 import LayerParameter
 from netspec.weights import caffemodel, hdf5, safetensors
 from netspec.weights.caffemodel import blob_message
-from netspec.weights.stored import Blobs, same_shape
+from netspec.weights.stored import Arrays, Blobs, same_shape
 
 __all__ = ["Blobs", "blob_message", "file_names", "read_weights", "same_shape", "write_weights"]
 
@@ -44,17 +43,19 @@ def write_weights(
     path: str | Path,
     net: str,
     layers: Iterable[LayerParameter],
-    blobs: Mapping[str, Sequence[np.ndarray]],
+    blobs: Arrays,
     shared: Collection[tuple[str, int]] = (),
+    diffs: Arrays = MappingProxyType({}),
 ) -> bytes:
     """Write a weights file, whole or not at all; return its SHA-256.
 
     The suffix chooses the format. `shared` has layer and index of every blob that another layer owns: HDF5 files leave
-    them out. SnapshotError where the suffix is none of the formats', or the file cannot be written.
+    them out. `diffs` has a diff of the shape of every blob, or nothing. SnapshotError where the suffix is none of the
+    formats', or the format cannot hold what there is, or the file cannot be written.
     """
     path = Path(path)
     try:
-        content = _encoded(path.suffix, net, layers, blobs, shared)
+        content = _encoded(path.suffix, net, layers, blobs, diffs, shared)
     except ValueError as error:
         raise SnapshotError(f"{path}: cannot be written: {error}") from None
     write_whole(path, content)
@@ -65,14 +66,17 @@ def _encoded(
     suffix: str,
     net: str,
     layers: Iterable[LayerParameter],
-    blobs: Mapping[str, Sequence[np.ndarray]],
+    blobs: Arrays,
+    diffs: Arrays,
     shared: Collection[tuple[str, int]],
 ) -> bytes:
     if suffix == ".caffemodel":
-        return caffemodel.encode(net, layers, blobs)
+        return caffemodel.encode(net, layers, blobs, diffs)
     if suffix == ".h5":
-        return hdf5.encode(layers, blobs, shared)
+        return hdf5.encode(layers, blobs, diffs, shared)
     if suffix == ".safetensors":
+        if diffs:
+            raise ValueError("a .safetensors file has no place for diffs; .caffemodel and .caffemodel.h5 have")
         return safetensors.encode(blobs)
     raise ValueError(f'the suffix "{suffix}" is none of .caffemodel, .caffemodel.h5 and .safetensors')
 

@@ -7,7 +7,8 @@ numbers for different things, and only names, types and blobs are wanted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -15,7 +16,7 @@ from google.protobuf.message import DecodeError
 from netspec.errors import SnapshotError
 from netspec.schema.netspec_pb2 import BlobProto, LayerParameter
 from netspec.schema.weights_pb2 import WeightsBlob, WeightsFile, WeightsLayer, WeightsShape, WeightsV1Layer
-from netspec.weights.stored import Blobs
+from netspec.weights.stored import Arrays, Blobs
 
 _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2", 3: "<i4", 4: "<u4"}
 """What `raw_data_type` means, as NVIDIA's fork numbers it; its default is 0."""
@@ -115,16 +116,25 @@ def _numbers(content: bytes, kind: str) -> np.ndarray:
     return np.frombuffer(content, kind)
 
 
-def encode(net: str, layers: Iterable[LayerParameter], blobs: Mapping[str, Sequence[np.ndarray]]) -> bytes:
-    """The bytes of a .caffemodel: the net's name, and every layer's message with its blobs, as Caffe writes it."""
+def encode(net: str, layers: Iterable[LayerParameter], blobs: Arrays, diffs: Arrays) -> bytes:
+    """The bytes of a .caffemodel: the net's name, and every layer's message with its blobs and, where there are some,
+    their diffs, as Caffe writes it."""
     file = WeightsFile(name=net)
     for param in layers:
-        arrays = WeightsLayer(blobs=[blob_message(array).SerializeToString() for array in blobs.get(param.name, ())])
+        pairs = zip_longest(blobs.get(param.name, ()), diffs.get(param.name, ()))
+        arrays = WeightsLayer(blobs=[blob_message(array, diff).SerializeToString() for array, diff in pairs])
         # Messages that follow each other in the bytes are one message to a reader.
         file.layer.append(param.SerializeToString() + arrays.SerializeToString())
     return file.SerializeToString()
 
 
-def blob_message(array: np.ndarray) -> WeightsBlob:
-    """An array as the message that Caffe reads as a BlobProto of packed floats."""
-    return WeightsBlob(shape=WeightsShape(dim=array.shape), data=[np.ascontiguousarray(array, "<f4").tobytes()])
+def blob_message(array: np.ndarray, diff: np.ndarray | None = None) -> WeightsBlob:
+    """An array, and its diff, as the message that Caffe reads as a BlobProto of packed floats."""
+    blob = WeightsBlob(shape=WeightsShape(dim=array.shape), data=[_packed(array)])
+    if diff is not None:
+        blob.diff.append(_packed(diff))
+    return blob
+
+
+def _packed(array: np.ndarray) -> bytes:
+    return np.ascontiguousarray(array, "<f4").tobytes()

@@ -11,6 +11,9 @@ Blobs = dict[str, list["np.ndarray | None"]]
 """The blobs of every layer that has some, by layer name, in Caffe's order, float32. None stands where a file leaves a
 blob out that the layer shares with another one."""
 
+Arrays = Mapping[str, Sequence["np.ndarray"]]
+"""What is to be written of every layer that has blobs, by layer name: the blobs, or their diffs."""
+
 _ENTRY = re.compile(r"(?s:(.*))/(0|[1-9]\d{0,2})", re.ASCII)
 
 

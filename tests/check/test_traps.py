@@ -33,6 +33,7 @@ NET_CASES = [
 ]  # fmt: skip
 SOLVER_CASES = [
     ("stepvalue: 50", "stepvalue: 100", TRAP, "stepvalue 100 is never reached: max_iter is 100"),
+    ("stepvalue: 50", "stepvalue: 50 stepvalue: 40", TRAP, "stepvalue 40 comes after 50"),
     ("gamma", "power: 2 gamma", TRAP, 'power has no effect with lr_policy "multistep"'),
     ("gamma", "plateau_patience: 2 gamma", TRAP, 'plateau_patience has no effect with lr_policy "multistep"'),
     ("gamma", "rms_decay: 0.9 gamma", TRAP, 'rms_decay has no effect with type "SGD"'),

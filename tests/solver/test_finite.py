@@ -178,7 +178,7 @@ def test_a_test_that_is_not_finite(solver_of: Build, caplog: pytest.LogCaptureFi
     with torch.no_grad():
         statistics = solver.net.layer_params["bn1"][1]
         statistics.fill_(torch.nan)  # read in tests only
-    solver._test_and_judge()
+    solver._test_and_judge(solver._saving.parts())
     assert not solver._watch.is_best
     assert "Iteration 1, test net #0: not finite: accuracy, loss" in caplog.text
 

@@ -43,12 +43,26 @@ def test_sigmoid_far_below_its_middle_is_zero() -> None:
     assert learning_rate(solver, 0) == 0
 
 
+@pytest.mark.parametrize("text", ['lr_policy: "exp" gamma: 9', 'lr_policy: "poly" power: -1 max_iter: 500'])
+def test_a_rate_beyond_all_numbers_is_infinite(text: str) -> None:
+    """Where a power overflows, or 0 is divided by, the rate is infinite as in C: the run ends as diverged."""
+    assert learning_rate(parse_solver(f"base_lr: 1 {text}"), 500) == math.inf
+
+
 @pytest.mark.parametrize("values", [[], [0], [3], [3, 3], [3, 4, 4, 4, 5], [0, 0, 0], [2, 50]])
 def test_one_stage_an_iteration(values: list[int]) -> None:
     """The stage is that of Caffe's loop, which passes at most one stepvalue an iteration."""
-    solver = parse_solver(" ".join(f"stepvalue: {value}" for value in values))
+    solver = parse_solver('lr_policy: "multistep" ' + " ".join(f"stepvalue: {value}" for value in values))
     reached = 0
     for iteration in range(12):
         if reached < len(values) and iteration >= values[reached]:
             reached += 1
         assert stage(solver, iteration) == reached
+
+
+@pytest.mark.parametrize(("policy", "stages"), [("step", [0, 0, 0, 1, 1, 1, 2]), ("fixed", [0] * 7), ("exp", [0] * 7)])
+def test_stages_of_other_policies(policy: str, stages: list[int]) -> None:
+    """step counts its drops; a policy without stages has none, whatever stepvalues are given."""
+    solver = parse_solver(f'lr_policy: "{policy}" stepsize: 3 stepvalue: 2')
+    assert [stage(solver, iteration) for iteration in range(7)] == stages
+    assert stage(solver, -1) == 0

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from netspec import Solver
+from netspec.errors import SnapshotError
 from netspec.schema.netspec_pb2 import FreezeParameter, SolverState
 from netspec.solver.rates import learning_rate
 from netspec.solver.state_file import read_state
@@ -249,6 +250,34 @@ def test_a_field_that_differs_is_named(solver_of: Build, caplog: pytest.LogCaptu
     other = resumed(solver_of, momentum=0.5)
     assert other.param.momentum == 0.5
     assert "momentum is 0.5; in the snapshot it was 0.9" in caplog.text
+
+
+def test_a_field_that_differs_reads_as_in_a_text(
+    solver_of: Build, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A choice is shown by its name, and weights, which a run that resumes does not load, not at all."""
+    start = tmp_path / "start.caffemodel"
+    solver_of().net.save(start)
+    solver_of(weights=[str(start)]).snapshot()
+    resumed(solver_of, snapshot_format="SAFETENSORS")
+    assert "snapshot_format is SAFETENSORS; in the snapshot it was BINARYPROTO" in caplog.text
+    assert "weights is" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "fits"),
+    [("SGD", "Nesterov", True), ("AdamW", "RAdam", True), ("AdaGrad", "SGD", False), ("AdaDelta", "Adam", False)],
+)
+def test_another_solver_type(solver_of: Build, before: str, now: str, fits: bool) -> None:
+    """A type goes on from another's snapshot only where both keep the same history."""
+    momentum = 0.0 if before == "AdaGrad" else 0.9
+    path = solver_of(type=before, momentum=momentum).snapshot()
+    other = solver_of(type=now)
+    if fits:
+        other.restore(path)
+        return
+    with pytest.raises(SnapshotError, match=f'a snapshot of solver type "{before}", whose history is of no use'):
+        other.restore(path)
 
 
 def test_restore_in_the_middle_of_a_run(solver_of: Build) -> None:

@@ -161,3 +161,15 @@ def test_clipping_and_iter_size_come_before_every_rule(solver_type: str, regular
         ours.append(weight.detach())
     for other in ours[1:]:
         torch.testing.assert_close(other, ours[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("solver_type", UPDATES)
+def test_a_blob_with_lr_mult_0_stays(solver_type: str) -> None:
+    """It takes a gradient under force_backward, and never begins to learn: neither moves it, whatever `freeze` says."""
+    weight = weights()[0]
+    before = weight.detach().clone()
+    update = UPDATES[solver_type]([Param("layer", weight, 0.0, 1.0)])
+    update.regroup({"layer": 5})
+    weight.grad = torch.ones_like(weight)
+    update.apply(solver_with(""), 0.1, 0)
+    assert torch.equal(weight.detach(), before)

@@ -103,9 +103,3 @@ def test_a_finished_run_stays_as_it_is(make: Make, tmp_path: Path) -> None:
     again.resume()
     assert again.solve()
     assert state.stat().st_mtime_ns == written
-
-
-def test_fields_without_effect_are_named(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    """What Caffe would do and netspec does not is said."""
-    make(loss=f"{LOSS} debug_info: true force_backward: true", debug_info=True, snapshot_diff=True)
-    assert re.findall(r"(\w+) is not done", caplog.text) == ["snapshot_diff"]

@@ -32,8 +32,9 @@ def watch_of(fields: str) -> tuple[Watch, Callable[[float, int], None]]:
 def test_plateau_is_torchs(mode: str, patience: int) -> None:
     """The rates over 200 random values are those of torch's ReduceLROnPlateau with an absolute threshold."""
     fields = f"watch_mode: {mode} plateau_patience: {patience} watch_threshold: 0.05"
-    solver = parse_solver(f'base_lr: 0.5 lr_policy: "plateau" gamma: 0.7 min_lr: 0.01 {fields}')
-    watch, look = watch_of(f'lr_policy: "plateau" gamma: 0.7 {fields}')
+    fields += ' base_lr: 0.5 lr_policy: "plateau" gamma: 0.7 min_lr: 0.01'
+    solver = parse_solver(fields)
+    watch, look = watch_of(fields)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.5)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, mode.lower(), 0.7, patience, threshold=0.05, threshold_mode="abs", min_lr=0.01, eps=0
@@ -46,6 +47,14 @@ def test_plateau_is_torchs(mode: str, patience: int) -> None:
         ours = learning_rate(solver, iteration, watch.drops)
         assert ours == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6)
     assert watch.drops > 3
+
+
+def test_nothing_drops_below_the_floor(caplog: pytest.LogCaptureFixture) -> None:
+    """Once the rate is min_lr a plateau drops nothing, and the log says of no drop."""
+    watch, look = watch_of('base_lr: 0.5 lr_policy: "plateau" gamma: 0.1 min_lr: 0.02 plateau_patience: 0')
+    for iteration in range(9):
+        look(0.5, iteration)
+    assert watch.drops == caplog.text.count("the rate drops") == 2
 
 
 def test_the_mode_follows_from_the_output(solver_of: Build) -> None:
@@ -92,6 +101,23 @@ def test_the_best_snapshot_is_kept(solver_of: Build, tmp_path: Path) -> None:
     assert other.iter == 15
 
 
+def test_the_last_test_counts(solver_of: Build, tmp_path: Path) -> None:
+    """Where the test of the final weights is the best of all, they are the best snapshot; the run that resumes from it
+    goes on as the one that resumes from the last snapshot."""
+    fields = {"watch": "accuracy", "snapshot_best": True, "test_iter": [], "test_interval": 5}
+    solver = solver_of(max_iter=10, snapshot=0, **fields)
+    values = iter([0.2, 0.5, 0.6])
+    solver._tests.run = lambda iteration, stop: [{"accuracy": [next(values)]}]  # type: ignore[method-assign]
+    solver.solve()
+    ends = []
+    for name in ("run_best_iter_10.solverstate", "run_iter_10.solverstate"):
+        other = solver_of(**fields)
+        other.restore(tmp_path / name)
+        other.step(2)
+        ends.append([param.tensor.detach().clone() for param in other.net.params])
+    assert all(torch.equal(best, last) for best, last in zip(*ends, strict=True))
+
+
 def test_nothing_is_decided_without_a_watch() -> None:
     """A solver that names no output judges nothing."""
     watch = Watch(Document(parse_solver(""), "", "a.solver"), parse_solver(""), [])
@@ -101,7 +127,7 @@ def test_nothing_is_decided_without_a_watch() -> None:
 
 def test_an_output_that_is_not_there(solver_of: Build) -> None:
     """The message stands at the field, and names the nearest output of the test nets."""
-    with pytest.raises(SpecError, match='no test net has an output "acuracy"') as caught:
+    with pytest.raises(SpecError, match='no test net has an output "acuracy"; there are accuracy, loss') as caught:
         solver_of(watch="acuracy", test_interval=5)
     assert caught.value.hint == 'did you mean "accuracy"?'
     assert caught.value.source_line.startswith("watch:")
