@@ -1010,7 +1010,7 @@ class UpsampleParameter(_message.Message):
     def __init__(self, scale: _Optional[int] = ..., scale_h: _Optional[int] = ..., scale_w: _Optional[int] = ..., pad_out_h: bool = ..., pad_out_w: bool = ..., upsample_h: _Optional[int] = ..., upsample_w: _Optional[int] = ...) -> None: ...
 
 class Datum(_message.Message):
-    __slots__ = ("channels", "height", "width", "data", "label", "float_data", "encoded")
+    __slots__ = ("channels", "height", "width", "data", "label", "float_data", "encoded", "labels")
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
@@ -1018,6 +1018,7 @@ class Datum(_message.Message):
     LABEL_FIELD_NUMBER: _ClassVar[int]
     FLOAT_DATA_FIELD_NUMBER: _ClassVar[int]
     ENCODED_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     channels: int
     height: int
     width: int
@@ -1025,10 +1026,19 @@ class Datum(_message.Message):
     label: int
     float_data: _containers.RepeatedScalarFieldContainer[float]
     encoded: bool
-    def __init__(self, channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., data: _Optional[bytes] = ..., label: _Optional[int] = ..., float_data: _Optional[_Iterable[float]] = ..., encoded: bool = ...) -> None: ...
+    labels: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., data: _Optional[bytes] = ..., label: _Optional[int] = ..., float_data: _Optional[_Iterable[float]] = ..., encoded: bool = ..., labels: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class TransformationParameter(_message.Message):
-    __slots__ = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray")
+    __slots__ = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray", "resize", "pad", "center_crop", "random_resized_crop", "output_size", "rotation", "rotation_choice", "zoom_min", "zoom_max", "shift", "mirror_vertical", "interpolation", "fill", "brightness_min", "brightness_max", "contrast_min", "contrast_max", "saturation_min", "saturation_max", "blur_kernel", "blur_sigma_min", "blur_sigma_max", "std_value", "standardize", "erasing_probability", "erasing_area_min", "erasing_area_max", "mixup_alpha", "cutmix_alpha", "classes", "copy")
+    class Interpolation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        BILINEAR: _ClassVar[TransformationParameter.Interpolation]
+        NEAREST: _ClassVar[TransformationParameter.Interpolation]
+        BICUBIC: _ClassVar[TransformationParameter.Interpolation]
+    BILINEAR: TransformationParameter.Interpolation
+    NEAREST: TransformationParameter.Interpolation
+    BICUBIC: TransformationParameter.Interpolation
     SCALE_FIELD_NUMBER: _ClassVar[int]
     MIRROR_FIELD_NUMBER: _ClassVar[int]
     CROP_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -1036,6 +1046,37 @@ class TransformationParameter(_message.Message):
     MEAN_VALUE_FIELD_NUMBER: _ClassVar[int]
     FORCE_COLOR_FIELD_NUMBER: _ClassVar[int]
     FORCE_GRAY_FIELD_NUMBER: _ClassVar[int]
+    RESIZE_FIELD_NUMBER: _ClassVar[int]
+    PAD_FIELD_NUMBER: _ClassVar[int]
+    CENTER_CROP_FIELD_NUMBER: _ClassVar[int]
+    RANDOM_RESIZED_CROP_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_CHOICE_FIELD_NUMBER: _ClassVar[int]
+    ZOOM_MIN_FIELD_NUMBER: _ClassVar[int]
+    ZOOM_MAX_FIELD_NUMBER: _ClassVar[int]
+    SHIFT_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_VERTICAL_FIELD_NUMBER: _ClassVar[int]
+    INTERPOLATION_FIELD_NUMBER: _ClassVar[int]
+    FILL_FIELD_NUMBER: _ClassVar[int]
+    BRIGHTNESS_MIN_FIELD_NUMBER: _ClassVar[int]
+    BRIGHTNESS_MAX_FIELD_NUMBER: _ClassVar[int]
+    CONTRAST_MIN_FIELD_NUMBER: _ClassVar[int]
+    CONTRAST_MAX_FIELD_NUMBER: _ClassVar[int]
+    SATURATION_MIN_FIELD_NUMBER: _ClassVar[int]
+    SATURATION_MAX_FIELD_NUMBER: _ClassVar[int]
+    BLUR_KERNEL_FIELD_NUMBER: _ClassVar[int]
+    BLUR_SIGMA_MIN_FIELD_NUMBER: _ClassVar[int]
+    BLUR_SIGMA_MAX_FIELD_NUMBER: _ClassVar[int]
+    STD_VALUE_FIELD_NUMBER: _ClassVar[int]
+    STANDARDIZE_FIELD_NUMBER: _ClassVar[int]
+    ERASING_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    ERASING_AREA_MIN_FIELD_NUMBER: _ClassVar[int]
+    ERASING_AREA_MAX_FIELD_NUMBER: _ClassVar[int]
+    MIXUP_ALPHA_FIELD_NUMBER: _ClassVar[int]
+    CUTMIX_ALPHA_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    COPY_FIELD_NUMBER: _ClassVar[int]
     scale: float
     mirror: bool
     crop_size: int
@@ -1043,10 +1084,53 @@ class TransformationParameter(_message.Message):
     mean_value: _containers.RepeatedScalarFieldContainer[float]
     force_color: bool
     force_gray: bool
-    def __init__(self, scale: _Optional[float] = ..., mirror: bool = ..., crop_size: _Optional[int] = ..., mean_file: _Optional[str] = ..., mean_value: _Optional[_Iterable[float]] = ..., force_color: bool = ..., force_gray: bool = ...) -> None: ...
+    resize: _containers.RepeatedScalarFieldContainer[int]
+    pad: int
+    center_crop: bool
+    random_resized_crop: RandomResizedCropParameter
+    output_size: _containers.RepeatedScalarFieldContainer[int]
+    rotation: float
+    rotation_choice: _containers.RepeatedScalarFieldContainer[float]
+    zoom_min: float
+    zoom_max: float
+    shift: float
+    mirror_vertical: bool
+    interpolation: TransformationParameter.Interpolation
+    fill: _containers.RepeatedScalarFieldContainer[float]
+    brightness_min: float
+    brightness_max: float
+    contrast_min: float
+    contrast_max: float
+    saturation_min: float
+    saturation_max: float
+    blur_kernel: int
+    blur_sigma_min: float
+    blur_sigma_max: float
+    std_value: _containers.RepeatedScalarFieldContainer[float]
+    standardize: bool
+    erasing_probability: float
+    erasing_area_min: float
+    erasing_area_max: float
+    mixup_alpha: float
+    cutmix_alpha: float
+    classes: int
+    copy: _containers.RepeatedCompositeFieldContainer[TransformationParameter]
+    def __init__(self, scale: _Optional[float] = ..., mirror: bool = ..., crop_size: _Optional[int] = ..., mean_file: _Optional[str] = ..., mean_value: _Optional[_Iterable[float]] = ..., force_color: bool = ..., force_gray: bool = ..., resize: _Optional[_Iterable[int]] = ..., pad: _Optional[int] = ..., center_crop: bool = ..., random_resized_crop: _Optional[_Union[RandomResizedCropParameter, _Mapping]] = ..., output_size: _Optional[_Iterable[int]] = ..., rotation: _Optional[float] = ..., rotation_choice: _Optional[_Iterable[float]] = ..., zoom_min: _Optional[float] = ..., zoom_max: _Optional[float] = ..., shift: _Optional[float] = ..., mirror_vertical: bool = ..., interpolation: _Optional[_Union[TransformationParameter.Interpolation, str]] = ..., fill: _Optional[_Iterable[float]] = ..., brightness_min: _Optional[float] = ..., brightness_max: _Optional[float] = ..., contrast_min: _Optional[float] = ..., contrast_max: _Optional[float] = ..., saturation_min: _Optional[float] = ..., saturation_max: _Optional[float] = ..., blur_kernel: _Optional[int] = ..., blur_sigma_min: _Optional[float] = ..., blur_sigma_max: _Optional[float] = ..., std_value: _Optional[_Iterable[float]] = ..., standardize: bool = ..., erasing_probability: _Optional[float] = ..., erasing_area_min: _Optional[float] = ..., erasing_area_max: _Optional[float] = ..., mixup_alpha: _Optional[float] = ..., cutmix_alpha: _Optional[float] = ..., classes: _Optional[int] = ..., copy: _Optional[_Iterable[_Union[TransformationParameter, _Mapping]]] = ...) -> None: ...
+
+class RandomResizedCropParameter(_message.Message):
+    __slots__ = ("area_min", "area_max", "aspect_min", "aspect_max")
+    AREA_MIN_FIELD_NUMBER: _ClassVar[int]
+    AREA_MAX_FIELD_NUMBER: _ClassVar[int]
+    ASPECT_MIN_FIELD_NUMBER: _ClassVar[int]
+    ASPECT_MAX_FIELD_NUMBER: _ClassVar[int]
+    area_min: float
+    area_max: float
+    aspect_min: float
+    aspect_max: float
+    def __init__(self, area_min: _Optional[float] = ..., area_max: _Optional[float] = ..., aspect_min: _Optional[float] = ..., aspect_max: _Optional[float] = ...) -> None: ...
 
 class DataParameter(_message.Message):
-    __slots__ = ("source", "batch_size", "rand_skip", "backend", "scale", "mean_file", "crop_size", "mirror", "force_encoded_color", "prefetch", "shuffle", "cache")
+    __slots__ = ("source", "batch_size", "rand_skip", "backend", "scale", "mean_file", "crop_size", "mirror", "force_encoded_color", "prefetch", "shuffle", "cache", "residence", "skip_damaged")
     class DB(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         LEVELDB: _ClassVar[DataParameter.DB]
@@ -1061,6 +1145,14 @@ class DataParameter(_message.Message):
     AUTO: DataParameter.CacheMode
     ON: DataParameter.CacheMode
     OFF: DataParameter.CacheMode
+    class Residence(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        AUTO_RESIDENCE: _ClassVar[DataParameter.Residence]
+        DEVICE: _ClassVar[DataParameter.Residence]
+        HOST: _ClassVar[DataParameter.Residence]
+    AUTO_RESIDENCE: DataParameter.Residence
+    DEVICE: DataParameter.Residence
+    HOST: DataParameter.Residence
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     RAND_SKIP_FIELD_NUMBER: _ClassVar[int]
@@ -1073,6 +1165,8 @@ class DataParameter(_message.Message):
     PREFETCH_FIELD_NUMBER: _ClassVar[int]
     SHUFFLE_FIELD_NUMBER: _ClassVar[int]
     CACHE_FIELD_NUMBER: _ClassVar[int]
+    RESIDENCE_FIELD_NUMBER: _ClassVar[int]
+    SKIP_DAMAGED_FIELD_NUMBER: _ClassVar[int]
     source: str
     batch_size: int
     rand_skip: int
@@ -1085,7 +1179,9 @@ class DataParameter(_message.Message):
     prefetch: int
     shuffle: bool
     cache: DataParameter.CacheMode
-    def __init__(self, source: _Optional[str] = ..., batch_size: _Optional[int] = ..., rand_skip: _Optional[int] = ..., backend: _Optional[_Union[DataParameter.DB, str]] = ..., scale: _Optional[float] = ..., mean_file: _Optional[str] = ..., crop_size: _Optional[int] = ..., mirror: bool = ..., force_encoded_color: bool = ..., prefetch: _Optional[int] = ..., shuffle: bool = ..., cache: _Optional[_Union[DataParameter.CacheMode, str]] = ...) -> None: ...
+    residence: DataParameter.Residence
+    skip_damaged: int
+    def __init__(self, source: _Optional[str] = ..., batch_size: _Optional[int] = ..., rand_skip: _Optional[int] = ..., backend: _Optional[_Union[DataParameter.DB, str]] = ..., scale: _Optional[float] = ..., mean_file: _Optional[str] = ..., crop_size: _Optional[int] = ..., mirror: bool = ..., force_encoded_color: bool = ..., prefetch: _Optional[int] = ..., shuffle: bool = ..., cache: _Optional[_Union[DataParameter.CacheMode, str]] = ..., residence: _Optional[_Union[DataParameter.Residence, str]] = ..., skip_damaged: _Optional[int] = ...) -> None: ...
 
 class DummyDataParameter(_message.Message):
     __slots__ = ("data_filler", "shape", "num", "channels", "height", "width")
@@ -1120,7 +1216,7 @@ class HDF5OutputParameter(_message.Message):
     def __init__(self, file_name: _Optional[str] = ...) -> None: ...
 
 class ImageDataParameter(_message.Message):
-    __slots__ = ("source", "batch_size", "rand_skip", "shuffle", "new_height", "new_width", "is_color", "scale", "mean_file", "crop_size", "mirror", "root_folder")
+    __slots__ = ("source", "batch_size", "rand_skip", "shuffle", "new_height", "new_width", "is_color", "scale", "mean_file", "crop_size", "mirror", "root_folder", "labels", "cache", "residence", "skip_damaged")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     RAND_SKIP_FIELD_NUMBER: _ClassVar[int]
@@ -1133,6 +1229,10 @@ class ImageDataParameter(_message.Message):
     CROP_SIZE_FIELD_NUMBER: _ClassVar[int]
     MIRROR_FIELD_NUMBER: _ClassVar[int]
     ROOT_FOLDER_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_FIELD_NUMBER: _ClassVar[int]
+    RESIDENCE_FIELD_NUMBER: _ClassVar[int]
+    SKIP_DAMAGED_FIELD_NUMBER: _ClassVar[int]
     source: str
     batch_size: int
     rand_skip: int
@@ -1145,7 +1245,11 @@ class ImageDataParameter(_message.Message):
     crop_size: int
     mirror: bool
     root_folder: str
-    def __init__(self, source: _Optional[str] = ..., batch_size: _Optional[int] = ..., rand_skip: _Optional[int] = ..., shuffle: bool = ..., new_height: _Optional[int] = ..., new_width: _Optional[int] = ..., is_color: bool = ..., scale: _Optional[float] = ..., mean_file: _Optional[str] = ..., crop_size: _Optional[int] = ..., mirror: bool = ..., root_folder: _Optional[str] = ...) -> None: ...
+    labels: int
+    cache: DataParameter.CacheMode
+    residence: DataParameter.Residence
+    skip_damaged: int
+    def __init__(self, source: _Optional[str] = ..., batch_size: _Optional[int] = ..., rand_skip: _Optional[int] = ..., shuffle: bool = ..., new_height: _Optional[int] = ..., new_width: _Optional[int] = ..., is_color: bool = ..., scale: _Optional[float] = ..., mean_file: _Optional[str] = ..., crop_size: _Optional[int] = ..., mirror: bool = ..., root_folder: _Optional[str] = ..., labels: _Optional[int] = ..., cache: _Optional[_Union[DataParameter.CacheMode, str]] = ..., residence: _Optional[_Union[DataParameter.Residence, str]] = ..., skip_damaged: _Optional[int] = ...) -> None: ...
 
 class InputParameter(_message.Message):
     __slots__ = ("shape",)
