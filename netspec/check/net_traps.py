@@ -25,6 +25,12 @@ _FILLED = {
 _WITH_BLOBS = (*_FILLED, "BatchNorm", "Bias", "BN", "Embed", "Normalize", "PReLU", "Scale")
 _PROBABILITIES = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
 _MOST_DROPPED = 0.9
+_DRAWN_IN_TRAIN = {
+    "random_resized_crop", "rotation", "rotation_choice", "zoom_min", "zoom_max", "shift", "mirror_vertical",
+    "brightness_min", "brightness_max", "contrast_min", "contrast_max", "saturation_min", "saturation_max",
+    "blur_kernel", "erasing_probability", "mixup_alpha", "cutmix_alpha", "copy",
+}  # fmt: skip
+"""The fields of transform_param that only images in TRAIN are changed by."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,25 @@ def mirrored_test(view: NetView, node: Node) -> Iterator[Finding]:
         yield from view.finding(TRAP, node, reason, "transform_param", "mirror")
 
 
+def drawn_in_train(view: NetView, node: Node) -> Iterator[Finding]:
+    """Random transforms other than Caffe's `mirror`, in a data layer that is not in TRAIN."""
+    train = view.phases.get("TRAIN")
+    if train is None or any(other.where == node.where for other in train) or node.param.type not in SOURCE_TYPES:
+        return
+    for field, _ in node.param.transform_param.ListFields():
+        if field.name in _DRAWN_IN_TRAIN:
+            reason = f"{field.name} changes images in TRAIN alone: here it has no effect"
+            yield from view.finding(TRAP, node, reason, "transform_param", field.name)
+
+
+def unmixed_classes(view: NetView, node: Node) -> Iterator[Finding]:
+    """The number of classes, which is for mixing, without any."""
+    transform = node.param.transform_param
+    if transform.classes and not (transform.mixup_alpha or transform.cutmix_alpha):
+        reason = "classes has no effect without mixup_alpha or cutmix_alpha"
+        yield from view.finding(TRAP, node, reason, "transform_param", "classes")
+
+
 def dropout_ratio(view: NetView, node: Node) -> Iterator[Finding]:
     """Other frameworks give the part that is kept."""
     ratio = node.param.dropout_param.dropout_ratio
@@ -132,7 +157,9 @@ def backend(view: NetView, node: Node) -> Iterator[Finding]:
         yield from view.finding(NOTE, node, reason, "data_param")
 
 
-LAYER_TRAPS: list[LayerTrap] = [lrn_alpha, bilinear_group, mirrored_test, dropout_ratio, unread_message, backend]
+LAYER_TRAPS: list[LayerTrap] = [
+    lrn_alpha, bilinear_group, mirrored_test, drawn_in_train, unmixed_classes, dropout_ratio, unread_message, backend,
+]  # fmt: skip
 
 
 # --- the layers of a phase --------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,20 +12,25 @@ import torch
 from torch import Tensor
 
 from netspec.data.batches import Batches, Tops
+from netspec.data.copies import Copies, Part, transformed
 from netspec.data.datum import Pixels
 from netspec.data.labels import LabelRule, Labels
 from netspec.data.mean import Mean, read_mean
+from netspec.data.mix import Mix, Mixing, mixing_of
 from netspec.data.order import Indices, Order
-from netspec.data.transform import Crops, Transform
+from netspec.data.records import Records
+from netspec.data.residence import Resident, resident
 from netspec.errors import DataError
+from netspec.layers.base import LayerError
 from netspec.layers.sources import SourceContext
 from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter, LayerParameter
 
 
 class ImageSet(Protocol):
-    """Images and labels by index; `shape` is the first image's (C, H, W)."""
+    """Images and labels by index; `shape` is the first image's (C, H, W), `label_shape` each label's: () or (K,)."""
 
     shape: tuple[int, ...]
+    label_shape: tuple[int, ...]
 
     def __len__(self) -> int: ...
 
@@ -41,11 +46,13 @@ class ImageSet(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Images as they are stored, in a list where their sizes differ, what is drawn for them, and labels (N,)."""
+    """Images as they are stored, in a list where their sizes differ, what is drawn for them, and labels (N,), or their
+    shares (N, classes) where the images will be mixed."""
 
     images: Tensor | list[Tensor]
-    crops: Crops
+    drawn: list[Part]
     labels: Tensor
+    mix: Mix | None = None
 
 
 class ImageBatches(Batches[Batch]):
@@ -53,15 +60,25 @@ class ImageBatches(Batches[Batch]):
     transformed there; on the CPU the background thread does both."""
 
     def __init__(
-        self, images: ImageSet, transform: Transform, order: Order, size: int, seed: int, device: torch.device
+        self,
+        images: ImageSet,
+        transform: Copies,
+        order: Order,
+        size: int,
+        seed: int,
+        device: torch.device,
+        mixing: Mixing | None = None,
+        resident: Resident | None = None,
     ) -> None:
-        super().__init__([(size, *transform.output_shape), (size,)], len(images), seed, device)
-        self._images, self._transform, self._order = images, transform, order
+        label = (mixing.classes,) if mixing else images.label_shape
+        super().__init__([(size, *transform.output_shape), (size, *label)], len(images) * transform.count, seed, device)
+        self._images, self._transform, self._order, self._mixing = images, transform, order, mixing
+        self._resident = resident
         self.reseed(seed)
 
     def reseed(self, seed: int) -> None:
         super().reseed(seed)
-        self._transform.seed = seed
+        self._transform.reseed(seed)
 
     def choose(self, positions: Indices) -> Indices:
         return self._order(positions, self.seed)
@@ -70,9 +87,10 @@ class ImageBatches(Batches[Batch]):
         self._images.check_labels(rule)
 
     def load(self, chosen: Indices, positions: Indices) -> Batch:
-        images, labels = self._images.fetch(chosen)
+        copies, chosen = np.divmod(chosen, len(self._images))
+        images, labels = self._fetch(chosen)
         sizes = None
-        if isinstance(images, list) or images.shape[1:] != self._images.shape:
+        if isinstance(images, list) or images.shape[1:] not in (self._images.shape, ()):
             self._refuse_sizes(chosen, images)
             sizes = np.array([image.shape[1:] for image in images])
         tensors: Tensor | list[Tensor]
@@ -80,22 +98,32 @@ class ImageBatches(Batches[Batch]):
             tensors = [torch.from_numpy(np.array(image, order="C")) for image in images]
         else:
             tensors = torch.from_numpy(images)
-        return Batch(tensors, self._transform.draw(positions, sizes), torch.from_numpy(labels.astype(np.float32)))
+        mix = self._mixing.draw(positions, self.seed) if self._mixing else None
+        if self._mixing and mix:
+            labels = self._mixing.shares(labels, mix, lambda place: self._images.where(int(chosen[place])))
+        drawn = self._transform.draw(positions, copies, sizes)
+        return Batch(tensors, drawn, torch.from_numpy(labels.astype(np.float32)), mix)
+
+    def _fetch(self, chosen: Indices) -> tuple[Pixels | list[Pixels], Labels]:
+        """Images, or only which ones (N,) where they lie on the device already, and their labels."""
+        if self._resident is not None and (labels := self._resident.labels(chosen)) is not None:
+            return chosen, labels
+        return self._images.fetch(chosen)
 
     def _refuse_sizes(self, chosen: Indices, images: Pixels | list[Pixels]) -> None:
-        """Images of several sizes can only be cropped to one, and no mean image fits them all."""
+        """Images of several sizes are resized or cropped to one; a mean image fits them once they are resized."""
         for index, image in zip(chosen.tolist(), images, strict=True):
             if image.shape != self._images.shape and not self._transform.takes(image.shape):
                 raise DataError(
                     f"{self._images.where(index)}: the image is {_text(image.shape)}, the first record's "
-                    f"{_text(self._images.shape)}; only a crop_size within both, without mean_file, makes them alike"
-                    " (in an ImageData layer also new_height and new_width)"
+                    f"{_text(self._images.shape)}; only resize, or a crop_size within both without mean_file, makes "
+                    "them alike (in an ImageData layer also new_height and new_width)"
                 )
 
     def pin(self, loaded: Batch) -> Batch:
         if isinstance(loaded.images, list):
             return loaded
-        return Batch(loaded.images.pin_memory(), loaded.crops, loaded.labels.pin_memory())
+        return replace(loaded, images=loaded.images.pin_memory(), labels=loaded.labels.pin_memory())
 
     def finish(self, loaded: Batch) -> Tops:
         images: Tensor | list[Tensor]
@@ -103,26 +131,42 @@ class ImageBatches(Batches[Batch]):
             images = [image.to(self.device) for image in loaded.images]
         else:
             images = loaded.images.to(self.device, non_blocking=True)
-        return self._transform(images, loaded.crops), loaded.labels.to(self.device, non_blocking=True)
+            if self._resident is not None and images.dim() == 1:
+                images = self._resident.images(images)
+        out = transformed(images, loaded.drawn)
+        if self._mixing and loaded.mix:
+            out = self._mixing(out, loaded.mix)
+        return out, loaded.labels.to(self.device, non_blocking=True)
 
 
 def stored_images(
-    images: ImageSet,
+    images: Records,
     param: LayerParameter,
     settings: DataParameter | ImageDataParameter,
     context: SourceContext,
 ) -> ImageBatches:
     """The batches of a set that lies in files, as a layer's message wants them; `settings` is its part on the data."""
-    mean = mean_of(param, context.find)
-    transform = Transform(param.transform_param, context.phase, images.shape, context.seed, mean)
-    order = Order(len(images), settings.shuffle, settings.rand_skip)
-    return ImageBatches(images, transform, order, settings.batch_size, context.seed, context.device)
+    means = means_of(param, context.find)
+    transform = Copies(param.transform_param, context.phase, images.shape, context.seed, means)
+    order = Order(len(images) * transform.count, settings.shuffle, settings.rand_skip)
+    mixing = mixing_of(param, context.phase, transform.output_shape)
+    if mixing and images.label_shape:
+        reason = f"mixing needs one label an image; here each has {images.label_shape[0]}"
+        raise LayerError(reason, "transform_param", "classes")
+    field = "data_param" if isinstance(settings, DataParameter) else "image_data_param"
+    whole = resident(images, settings, context.device, field)
+    return ImageBatches(images, transform, order, settings.batch_size, context.seed, context.device, mixing, whole)
+
+
+def means_of(param: LayerParameter, find: Callable[[str], Path]) -> list[Mean | None]:
+    """The mean images that a layer's transform and its copies name, where they do."""
+    names = [transform.mean_file for transform in (param.transform_param, *param.transform_param.copy)]
+    return [read_mean(find(name)) if name else None for name in names]
 
 
 def mean_of(param: LayerParameter, find: Callable[[str], Path]) -> Mean | None:
     """The mean image that a layer's transform names, if any."""
-    name = param.transform_param.mean_file
-    return read_mean(find(name)) if name else None
+    return means_of(param, find)[0]
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from netspec.data.batches import Tops
+from netspec.data.copies import Copies
 from netspec.data.datum import Pixels
 from netspec.data.feed import Feed
-from netspec.data.images import ImageBatches, mean_of
+from netspec.data.images import ImageBatches, means_of
 from netspec.data.labels import LabelRule, Labels
+from netspec.data.mix import mixing_of
 from netspec.data.order import Indices, Order
-from netspec.data.transform import Transform
 from netspec.errors import DataError
 from netspec.layers.base import LayerError, Shape
 from netspec.layers.sources import SourceContext, source
@@ -26,6 +27,8 @@ _FIELD = "memory_data_param"
 
 class Arrays:
     """Images (N, C, H, W) and labels (N,) in memory, as a set of images."""
+
+    label_shape: tuple[int, ...] = ()
 
     def __init__(self, images: Pixels, labels: Labels, layer: str) -> None:
         self.shape: tuple[int, ...] = images.shape[1:]
@@ -51,8 +54,8 @@ class Arrays:
 class MemoryData(Feed):
     """(pixel - mean) * scale of the images that the program gives with `set`, or `Net.set_input_arrays`.
 
-    Tops: images (batch_size, channels, height, width) and labels (batch_size), all four sizes stated. With crop_size
-    the images may be larger than height and width, which are those after the crop. Unlike in pycaffe, where
+    Tops: images (batch_size, channels, height, width) and labels (batch_size), all four sizes stated. The images
+    may be of another size, which transform_param makes height and width. Unlike in pycaffe, where
     set_input_arrays passes the transform by with a warning, transform_param counts for arrays too.
     """
 
@@ -61,12 +64,21 @@ class MemoryData(Feed):
         for field in ("batch_size", "channels", "height", "width"):
             if not getattr(memory, field):
                 raise LayerError(f"{field} is missing or 0", _FIELD, field)
-        self._param, self._phase, self._mean = param, context.phase, mean_of(param, context.find)
+        self._param, self._phase, self._means = param, context.phase, means_of(param, context.find)
         self._made: Shape = (memory.channels, memory.height, memory.width)
         self._rules: list[LabelRule] = []
-        stored = self._made if self._mean is None else self._mean.shape
-        nothing = Arrays(np.empty((0, *stored), np.float32), np.empty(0), param.name)
-        super().__init__(self._batches_of(nothing, context.seed, context.device), param.data_param.prefetch)
+        nothing = Arrays(np.empty((0, *self._stored()), np.float32), np.empty(0), param.name)
+        batches = self._batches_of(nothing, context.seed, context.device)
+        super().__init__(batches, param.data_param.prefetch, context)
+
+    def _stored(self) -> Shape:
+        """A shape of images that become those of the message."""
+        if self._means[0] is not None:
+            return self._means[0].shape
+        transform, (channels, *sides) = self._param.transform_param, self._made
+        if transform.crop_size or transform.output_size or transform.resize:
+            return (channels, *(max(side, transform.crop_size) for side in sides))
+        return (channels, *(max(side - 2 * transform.pad, 1) for side in sides))
 
     def set(self, data: Any, labels: Any) -> None:
         """Hand out these images (N, C, H, W) and labels (N values) from now on, in order and again and again: arrays
@@ -101,11 +113,13 @@ class MemoryData(Feed):
 
     def _batches_of(self, arrays: Arrays, seed: int, device: torch.device, start: int = 0) -> ImageBatches:
         """The batches of some images, of which the first comes at the position `start`."""
-        transform = Transform(self._param.transform_param, self._phase, arrays.shape, seed, self._mean)
+        transform = Copies(self._param.transform_param, self._phase, arrays.shape, seed, self._means)
         if transform.output_shape != self._made:
             raise LayerError(f"images {arrays.shape} become {transform.output_shape}, not {self._made}", _FIELD)
-        order = Order(len(arrays), start=start)
-        return ImageBatches(arrays, transform, order, self._param.memory_data_param.batch_size, seed, device)
+        order = Order(len(arrays) * transform.count, start=start)
+        size = self._param.memory_data_param.batch_size
+        mixing = mixing_of(self._param, self._phase, transform.output_shape)
+        return ImageBatches(arrays, transform, order, size, seed, device, mixing)
 
     def _refuse_nothing(self) -> None:
         if not self._batches.length:

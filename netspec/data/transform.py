@@ -1,38 +1,42 @@
-"""Caffe's image transform on whole batches: crop, mirror, mean and scale, drawn anew for every record handed out."""
+"""The transform of whole batches: Caffe's crop, mirror, mean and scale, and what Caffe has not around them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
+from netspec.data.blur import Blur
+from netspec.data.buffers import Buffers
+from netspec.data.colour import Colour
+from netspec.data.crops import Drawn, cut, cut_mean, cut_on_device, padded
 from netspec.data.datum import Pixels
+from netspec.data.draws import Draw, Draws
+from netspec.data.erasing import Erasing
+from netspec.data.geometry import Affine, mirrored_instead
+from netspec.data.operation import Operation
 from netspec.data.order import Indices, below, words
-from netspec.layers.base import LayerError, Shape
+from netspec.data.resample import RandomResizedCrop, Resize
+from netspec.data.transform_fields import check_blur, check_caffe, check_crop, check_own, size_of
+from netspec.layers.base import Shape
 from netspec.schema.netspec_pb2 import TRAIN, TransformationParameter
 
 _Y, _X, _MIRROR = 1, 2, 3  # which draw of a record a random word is for
 
 
-@dataclass(frozen=True)
-class Crops:
-    """Where each image of a batch is cut, and whether it is mirrored: three arrays (N,)."""
-
-    y: Indices
-    x: Indices
-    mirror: NDArray[np.bool_]
-
-
 class Transform:
-    """(crop(image) - mean) * scale, as Caffe's data transformer computes it.
+    """(crop(image) - mean) * scale, as Caffe's data transformer computes it, and what Caffe has not.
 
-    Training crops at random and testing in the centre, floor((H - crop_size) / 2); `mirror` acts in both phases. All
-    draws depend only on (seed, position), where a record's position is the number of records handed out before it.
+    Training crops at random and testing in the centre, floor((H - crop_size) / 2); `mirror` acts in both phases, other
+    random transforms in training only. The order: resize, pad, crop (or random resized crop), mirror, upside down;
+    rotation, zoom and shift; output_size; colour; blur; mean, deviation, scale; erasing. A mean image is cropped and
+    mirrored like the image, not rotated.
+
+    All draws depend only on (seed, position), where a record's position is the number of records handed out before it.
     `shape` is that of the stored images (C, H, W), `mean` what `mean_file` holds. Raises LayerError.
     """
 
@@ -44,117 +48,189 @@ class Transform:
         seed: int = 0,
         mean: NDArray[np.float32] | None = None,
     ) -> None:
-        self._crop = param.crop_size
-        self._mirror = param.mirror
-        self._random = phase == TRAIN
         self.seed = seed
-        self._scale = param.scale
-        self._shape = shape
-        self._mean_image = mean
+        self._param, self._random, self._mean_image = param, phase == TRAIN, mean
+        self._buffers, self._constants = Buffers(), dict[tuple[int, torch.device], Tensor]()
+        check_own(param, shape[0])
+        self._fill = np.array(param.fill or [0], np.float32)[:, None, None]
+        size = size_of(param, "resize")
+        self._resize = Resize(size, param.interpolation) if size else None
+        self._resized_crop = self._make_resized_crop()
+        self._uncropped: Shape = (shape[0], *(side + 2 * param.pad for side in size or shape[1:]))
+        check_caffe(param, self._uncropped, None if mean is None else mean.shape)
+        if not self._resized_crop:
+            check_crop(param, self._uncropped)
+        side = param.crop_size
+        self._cropped: Shape = (shape[0], side, side) if side else self._uncropped
+        self._operations, self.output_shape = self._make_operations()
+        self._erasing = Erasing(param, self.output_shape) if self._random and param.erasing_probability else None
         self._mean_value = np.array(param.mean_value, np.float32)[:, None, None] if param.mean_value else None
-        self._refuse(param)
-        self.output_shape: Shape = (shape[0], self._crop, self._crop) if self._crop else shape
+        self._factor = np.float32(param.scale) / np.array(param.std_value or [1], np.float32)[:, None, None]
+        changed = size, param.pad, self._resized_crop, self._operations, self._erasing, param.std_value
+        self._only_caffe = not any(changed) and not param.standardize
 
-    def _refuse(self, param: TransformationParameter) -> None:
-        channels, height, width = self._shape
-        if self._crop > min(height, width):
-            raise LayerError(
-                f"crop_size {self._crop} is larger than the images, {_text(self._shape)}",
-                "transform_param",
-                "crop_size",
-            )
-        if param.mean_value and param.HasField("mean_file"):
-            raise LayerError("give mean_file or mean_value, not both", "transform_param", "mean_value")
-        if len(param.mean_value) not in (0, 1, channels):
-            raise LayerError(
-                f"{len(param.mean_value)} mean_value for images of {channels} channels; give 1 or {channels}",
-                "transform_param",
-                "mean_value",
-            )
-        if self._mean_image is not None and self._mean_image.shape != self._shape:
-            raise LayerError(
-                f"mean_file is {_text(self._mean_image.shape)}, the uncropped images are {_text(self._shape)}",
-                "transform_param",
-                "mean_file",
-            )
+    def _make_resized_crop(self) -> RandomResizedCrop | None:
+        param = self._param
+        if not self._random or not param.HasField("random_resized_crop"):
+            return None
+        return RandomResizedCrop(param.random_resized_crop, param.crop_size, param.interpolation)
+
+    def _make_operations(self) -> tuple[list[Operation], Shape]:
+        """What is done between the crop and the mean, and the shape (C, H, W) that comes of it."""
+        param, operations = self._param, list[Operation]()
+        shape = self._cropped
+        if self._random and Affine.wanted(param):
+            operations.append(Affine(param, shape, self._fill))
+        if size := size_of(param, "output_size"):
+            operations.append(Resize(size, param.interpolation))
+            shape = (shape[0], *size)
+        if self._random and Colour.wanted(param):
+            operations.append(Colour(param))
+        if param.blur_kernel:
+            check_blur(param, shape)
+        if self._random and param.blur_kernel:
+            operations.append(Blur(param))
+        return operations, shape
 
     def takes(self, shape: Shape) -> bool:
-        """Whether an image of another size than the first can be cropped like it."""
-        return 0 < self._crop <= min(shape[1:]) and self._mean_image is None
+        """Whether an image of another size than the first can be made like it."""
+        if self._resize:
+            return True
+        cropped = 0 < self._param.crop_size <= min(shape[1:]) + 2 * self._param.pad
+        return self._mean_image is None and (cropped or self._resized_crop is not None)
 
-    def draw(self, positions: Indices, sizes: NDArray[np.int64] | None = None) -> Crops:
-        """The crops of the records at these positions; `sizes` (N, 2) where the images' (H, W) differ."""
-        height, width = self._shape[1:] if sizes is None else sizes.T
-        crop_height, crop_width = self.output_shape[1:]
-        mirror = np.zeros(len(positions), np.bool_)
-        if self._mirror:
-            mirror = below(words(positions, self.seed, _MIRROR), 2) == 1
-        if self._crop and self._random:
-            y = below(words(positions, self.seed, _Y), height - crop_height + 1)
-            x = below(words(positions, self.seed, _X), width - crop_width + 1)
-            return Crops(y, x, mirror)
-        zero = np.zeros(len(positions), np.int64)
-        return Crops(zero + (height - crop_height) // 2, zero + (width - crop_width) // 2, mirror)
+    def draw(self, positions: Indices, sizes: NDArray[np.int64] | None = None) -> Drawn:
+        """The draws for the records at these positions; `sizes` (N, 2) where the images' (H, W) differ."""
+        draws, zero = Draws(positions, self.seed), np.zeros(len(positions), np.int64)
+        if sizes is None or self._resize:
+            height, width = (zero + side for side in self._uncropped[1:])
+        else:
+            height, width = sizes.T + 2 * self._param.pad
+        boxes = self._resized_crop.draw(draws, height, width) if self._resized_crop else None
+        y, x = (zero, zero) if self._resized_crop else self._offsets(positions, height, width)
+        numbers = [operation.draw(draws) for operation in self._operations]
+        if self._erasing:
+            numbers.append(self._erasing.draw(draws))
+        return Drawn(y, x, *self._draw_mirrors(draws), boxes, numbers)
 
-    def __call__(self, images: Tensor | Sequence[Tensor], crops: Crops) -> Tensor:
+    def _offsets(self, positions: Indices, height: Indices, width: Indices) -> tuple[Indices, Indices]:
+        """Where images of a height and a width (N,) are cut."""
+        below_cropped = height - self._cropped[1], width - self._cropped[2]
+        if self._random and self._param.crop_size and not self._param.center_crop:
+            y, x = (words(positions, self.seed, draw) for draw in (_Y, _X))
+            return below(y, below_cropped[0] + 1), below(x, below_cropped[1] + 1)
+        return below_cropped[0] // 2, below_cropped[1] // 2
+
+    def _draw_mirrors(self, draws: Draws) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+        """Which images are mirrored, and which are turned upside down, both (N,)."""
+        param = self._param
+        mirror = np.zeros(len(draws.positions), np.bool_)
+        if param.mirror_or_rotate and self._random:
+            mirror = mirrored_instead(param, draws)
+        elif param.mirror and not param.mirror_or_rotate:
+            mirror = below(words(draws.positions, self.seed, _MIRROR), 2) == 1
+        vertical = draws.chance(Draw.MIRROR_VERTICAL, 0.5) if param.mirror_vertical and self._random else None
+        return mirror, vertical
+
+    def __call__(self, images: Tensor | Sequence[Tensor], drawn: Drawn) -> Tensor:
         """Images (N, C, H, W), uint8 or float32, or a list of images of several sizes, to float32 (N, C, h, w)."""
         if not isinstance(images, Tensor):
-            c = self._crop
-            cut = [image[:, y : y + c, x : x + c] for image, y, x in zip(images, crops.y, crops.x, strict=True)]
-            images, crops = torch.stack(cut), Crops(np.zeros_like(crops.y), np.zeros_like(crops.x), crops.mirror)
+            images, drawn = self._alike(images, drawn)
+        elif not self._only_caffe:
+            images = self._prepared(images)
+        if not self._only_caffe:
+            return self._augmented(images, drawn)
         if images.device.type == "cpu":
             # numpy computes on the calling thread alone; torch would take the other cores from the training.
-            return torch.from_numpy(self._on_cpu(images.numpy(), crops))
-        return self._on_device(images, crops)
+            return torch.from_numpy(self._on_cpu(images.numpy(), drawn))
+        return self._on_device(images, drawn)
 
-    def _on_cpu(self, images: Pixels, crops: Crops) -> NDArray[np.float32]:
-        cut = self._cut(images, crops)
-        mean = self._mean_value
+    # --- Caffe's ------------------------------------------------------------------------------------------------------
+
+    def _on_cpu(self, images: Pixels, drawn: Drawn) -> NDArray[np.float32]:
+        height, width = self._cropped[1:]
+        cropped = cut(images, drawn, height, width)
+        out = self._buffers.take(cropped.shape, np.float32)
+        out[...] = cropped  # and then in place: faster than to subtract from uint8
         if self._mean_image is not None:
-            mean = self._cut(np.broadcast_to(self._mean_image, images.shape), crops)
-        out = np.array(cut, np.float32) if mean is None else np.subtract(cut, mean, dtype=np.float32)
-        if self._scale != 1:
-            out *= np.float32(self._scale)
+            out -= cut_mean(self._mean_image, drawn, height, width)
+        if self._mean_value is not None:
+            out -= self._mean_value
+        if self._param.scale != 1:
+            out *= np.float32(self._param.scale)
         return out
 
-    def _cut(self, images: Pixels, crops: Crops) -> Pixels:
-        _, height, width = self.output_shape
-        if images.shape[2:] != (height, width):
-            if self._random:
-                windows = sliding_window_view(images, (height, width), axis=(2, 3))
-                images = windows[np.arange(len(images)), :, crops.y, crops.x]
-            else:
-                y, x = crops.y[0], crops.x[0]
-                images = images[:, :, y : y + height, x : x + width]
-        if crops.mirror.any():
-            images = images.copy()
-            images[crops.mirror] = images[crops.mirror][..., ::-1]
-        return images
+    def _on_device(self, images: Tensor, drawn: Drawn) -> Tensor:
+        out = cut_on_device(images, drawn, *self._cropped[1:]).to(torch.float32, copy=True)
+        return self._scaled(out, drawn)
 
-    def _on_device(self, images: Tensor, crops: Crops) -> Tensor:
-        out = self._cut_on_device(images, crops).to(torch.float32, copy=True)
+    def _scaled(self, out: Tensor, drawn: Drawn) -> Tensor:
+        """Take the mean away and scale, in place."""
         if self._mean_image is not None:
-            mean = torch.from_numpy(self._mean_image).to(out.device)
-            out -= self._cut_on_device(mean.expand(images.shape), crops)
+            mean = self._constant(self._mean_image, out.device).expand(len(out), *self._uncropped)
+            out -= cut_on_device(mean, drawn, *self._cropped[1:])
         if self._mean_value is not None:
-            out -= torch.from_numpy(self._mean_value).to(out.device)
-        return out.mul_(self._scale) if self._scale != 1 else out
+            out -= self._constant(self._mean_value, out.device)
+        if self._param.std_value:
+            return out.mul_(self._constant(self._factor, out.device))
+        return out.mul_(self._param.scale) if self._param.scale != 1 else out
 
-    def _cut_on_device(self, images: Tensor, crops: Crops) -> Tensor:
-        _, height, width = self.output_shape
-        if images.shape[2:] != (height, width):
-            if self._random:
-                windows = images.unfold(2, height, 1).unfold(3, width, 1)
-                y, x = (torch.from_numpy(offsets).to(images.device) for offsets in (crops.y, crops.x))
-                images = windows[torch.arange(len(images), device=images.device), :, y, x]
-            else:
-                y, x = crops.y[0], crops.x[0]
-                images = images[:, :, y : y + height, x : x + width]
-        if crops.mirror.any():
-            mirror = torch.from_numpy(crops.mirror).to(images.device)[:, None, None, None]
-            images = torch.where(mirror, images.flip(-1), images)
-        return images
+    def _constant(self, array: NDArray[np.float32], device: torch.device) -> Tensor:
+        """One of this object's arrays on a device, moved there once: that waits for all that is at work there."""
+        key = id(array), device
+        if key not in self._constants:
+            self._constants[key] = torch.from_numpy(array).to(device)
+        return self._constants[key]
+
+    # --- what Caffe has not -------------------------------------------------------------------------------------------
+
+    def _alike(self, images: Sequence[Tensor], drawn: Drawn) -> tuple[Tensor, Drawn]:
+        """Images of several sizes as a batch of those to be mirrored, and what is still to be done to it."""
+        prepared = [self._prepared(image[None]) for image in images]
+        height, width = self._cropped[1:]
+        if self._resized_crop and drawn.boxes is not None:
+            boxes = torch.from_numpy(drawn.boxes.astype(np.float32)).to(prepared[0].device)
+            prepared = [self._resized_crop(image, boxes[i : i + 1]) for i, image in enumerate(prepared)]
+        else:
+            places = zip(prepared, drawn.y, drawn.x, strict=True)
+            prepared = [image[:, :, y : y + height, x : x + width] for image, y, x in places]
+        zero = np.zeros_like(drawn.y)
+        return torch.cat(prepared), replace(drawn, y=zero, x=zero, boxes=None)
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) as they are before the crop."""
+        if self._resize:
+            images = self._resize(images)
+        return padded(images, self._param.pad, self._fill) if self._param.pad else images
+
+    def _augmented(self, images: Tensor, drawn: Drawn) -> Tensor:
+        """Prepared images (N, C, H, W), which are not overwritten, to what the net sees."""
+        if images.dtype == torch.float32:
+            images = images.clone()
+        *parts, boxes = self._numbers(drawn, images.device)
+        if self._resized_crop and drawn.boxes is not None:
+            images = self._resized_crop(images, boxes)
+        height, width = self._cropped[1:]
+        if images.device.type == "cpu":
+            images = torch.from_numpy(cut(images.numpy(), drawn, height, width)).to(torch.float32)
+        else:
+            images = cut_on_device(images, drawn, height, width).to(torch.float32)
+        for operation, numbers in zip(self._operations, parts, strict=False):
+            images = operation(images, numbers)
+        images = self._scaled(standardized(images) if self._param.standardize else images, drawn)
+        return self._erasing(images, parts[-1]) if self._erasing else images
+
+    def _numbers(self, drawn: Drawn, device: torch.device) -> Sequence[Tensor]:
+        """All that is drawn for the operations and the boxes, moved to the device as one."""
+        boxes = np.empty((len(drawn.y), 0)) if drawn.boxes is None else drawn.boxes
+        parts = [*drawn.numbers, boxes]
+        together = torch.from_numpy(np.hstack(parts).astype(np.float32)).to(device)
+        return torch.split_with_sizes(together, [part.shape[1] for part in parts], 1)
 
 
-def _text(shape: Shape) -> str:
-    return "x".join(map(str, shape))
+def standardized(images: Tensor) -> Tensor:
+    """Images (N, C, H, W), overwritten: each with its own mean 0 and deviation 1. The deviation counts as 1 / sqrt(CHW)
+    at least, so that an image of one colour becomes 0: TensorFlow's per_image_standardization."""
+    images -= images.mean((1, 2, 3), keepdim=True)
+    norm = torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True)
+    return images.mul_(images[0].numel() ** 0.5 / norm.clamp(min=1))

@@ -18,6 +18,7 @@ from netspec.data.mean import Mean
 from netspec.data.order import Indices, below, words
 from netspec.data.resize import resize
 from netspec.data.transform import Transform
+from netspec.data.transform_fields import own_fields
 from netspec.data.window_file import Windows, read_windows
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
@@ -147,7 +148,7 @@ class WindowData(Feed):
         files = ImageFiles(window.root_folder, context.find, window.cache_images)
         mean = _mean(param, windows.channels, context)
         batches = WindowBatches(windows, files, param, mean, context.seed, context.device)
-        super().__init__(batches, param.data_param.prefetch)
+        super().__init__(batches, param.data_param.prefetch, context, [windows.path])
 
 
 def _refuse(param: LayerParameter) -> None:
@@ -158,6 +159,8 @@ def _refuse(param: LayerParameter) -> None:
         raise LayerError("batch_size is missing or 0", _FIELD, "batch_size")
     if not crop:
         raise LayerError("crop_size is missing: windows are stretched to it", "transform_param", "crop_size")
+    for name in own_fields(param.transform_param):
+        raise LayerError(f"{name} is not for windows: they are only cropped and mirrored", "transform_param", name)
     if not 0 <= window.fg_fraction <= 1:
         raise LayerError(f"fg_fraction must be from 0 to 1, not {window.fg_fraction:g}", _FIELD, "fg_fraction")
     if crop <= 2 * window.context_pad:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from netspec.layers.base import Layer, LayerError, Shape, layer
-from netspec.layers.labels import class_axis, class_numbers, ignored_label
+from netspec.layers.labels import class_axis, class_numbers, holds_shares, ignored_label, largest_share
 from netspec.schema.netspec_pb2 import LayerParameter
 
 
@@ -19,13 +19,15 @@ class Accuracy(Layer):
     Bottoms: scores with the classes on `axis` (default 1), and a label for every place on the other axes. Tops: one
     number, and (classes,). Ties count against: constant scores give 0. Items with `ignore_label` do not count; nothing
     to count gives 0. Where any score is NaN so is the result: Caffe would report 1, and a diverged net would look
-    perfect. Unlike in PyTorch's argmax, a tie is never won. No gradient.
+    perfect. Of labels that are shares of the classes, in the shape of the scores (mixup, cutmix), the class of the
+    largest counts, of equal ones the lowest. Unlike in PyTorch's argmax, a tie is never won. No gradient.
     """
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
         accuracy = param.accuracy_param
-        self.axis = class_axis(accuracy.axis, bottoms, "accuracy_param", "axis")
+        self.axis = class_axis(accuracy.axis, bottoms, "accuracy_param", "axis", takes_shares=True)
+        self.shares = holds_shares(bottoms, self.axis)
         self.classes = bottoms[0][self.axis]
         self.top_k = int(accuracy.top_k)
         if not 1 <= self.top_k <= self.classes:
@@ -37,7 +39,10 @@ class Accuracy(Layer):
 
     @torch.no_grad()
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        numbers = class_numbers(labels, scores, self.axis, self.name, self.ignore_label)
+        if self.shares:
+            numbers = largest_share(labels, scores, self.axis)
+        else:
+            numbers = class_numbers(labels, scores, self.axis, self.name, self.ignore_label)
         counted = (numbers != self.ignore_label).long()
         numbers = numbers * counted  # An ignored label may be no class at all: class 0 stands in, and counts 0.
         own = scores.gather(self.axis, numbers.unsqueeze(self.axis))

@@ -1,4 +1,4 @@
-"""Class numbers as they come in blobs: floats, one an item, in any shape of the right count."""
+"""Labels as they come in blobs: class numbers, one an item, or the shares that the classes have in each item."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ NO_LABEL = -(2**62)
 """The label that is ignored where nothing is: no float label becomes this number."""
 
 
-def class_axis(axis: int, bottoms: Sequence[Shape], *field: str) -> int:
-    """The canonical axis of the classes in the scores (bottom 0). LayerError unless bottom 1 has a label an item."""
+def class_axis(axis: int, bottoms: Sequence[Shape], *field: str, takes_shares: bool = False) -> int:
+    """The canonical axis of the classes in the scores (bottom 0). LayerError unless bottom 1 has a label an item or,
+    in a layer that takes them, shares."""
     scores, labels = bottoms
     axis = canonical_axis(axis, scores, *field)
-    items = math.prod(scores[:axis]) * math.prod(scores[axis + 1 :])
-    if math.prod(labels) != items:
-        raise LayerError(
-            f"scores {scores} with classes on axis {axis} need {items} labels, but bottom 1 is {labels}", "bottom"
-        )
-    return axis
+    items = _items(scores, axis)
+    if math.prod(labels) == items or (takes_shares and holds_shares(bottoms, axis)):
+        return axis
+    reason = f"scores {scores} with classes on axis {axis} need {items} labels, but bottom 1 is {labels}"
+    if takes_shares and len(labels) > 1 and labels[0] == scores[0]:
+        reason += f"; shares of classes would be {scores}"
+    raise LayerError(reason + _no_shares(bottoms), "bottom")
 
 
 def item_classes(bottoms: Sequence[Shape]) -> int:
@@ -34,13 +36,41 @@ def item_classes(bottoms: Sequence[Shape]) -> int:
     scores, labels = bottoms
     if not scores or labels[:1] != scores[:1] or math.prod(labels) != scores[0]:
         items = scores[0] if scores else "a batch of"
-        raise LayerError(f"scores {scores} need {items} labels, one an item, but bottom 1 is {labels}", "bottom")
+        reason = f"scores {scores} need {items} labels, one an item, but bottom 1 is {labels}"
+        raise LayerError(reason + _no_shares(bottoms), "bottom")
     return math.prod(scores[1:])
+
+
+def holds_shares(bottoms: Sequence[Shape], axis: int) -> bool:
+    """Whether bottom 1 has a share for each score of bottom 0, in the same axes (those of 1 may be left out). Where
+    there is one class, as many labels as items are labels, as in Caffe."""
+    scores, labels = bottoms
+    return math.prod(labels) != _items(scores, axis) and _same_axes(bottoms)
+
+
+def _items(scores: Shape, axis: int) -> int:
+    return math.prod(scores[:axis]) * math.prod(scores[axis + 1 :])
+
+
+def _same_axes(bottoms: Sequence[Shape]) -> bool:
+    scores, labels = ([size for size in shape if size != 1] for shape in bottoms)
+    return scores == labels
+
+
+def _no_shares(bottoms: Sequence[Shape]) -> str:
+    """What more to say of shares in a layer that takes none."""
+    return ": mixed labels (shares), which SoftmaxWithLoss takes" if _same_axes(bottoms) else ""
 
 
 def ignored_label(message: LossParameter | AccuracyParameter) -> int:
     """The label that does not count, or NO_LABEL."""
     return int(message.ignore_label) if message.HasField("ignore_label") else NO_LABEL
+
+
+def largest_share(shares: Tensor, scores: Tensor, axis: int) -> Tensor:
+    """The class of the largest share of each item, of equal ones the lowest: int64, in the shape of the scores without
+    their class axis."""
+    return shares.reshape(scores.shape).argmax(axis)
 
 
 def class_numbers(labels: Tensor, scores: Tensor, axis: int, layer: str, ignore_label: int = NO_LABEL) -> Tensor:

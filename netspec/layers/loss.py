@@ -29,12 +29,16 @@ class NormalizedLoss(Loss):
 
     default_normalization: int = LossParameter.VALID
     weighs_classes = False
+    smooths_labels = False
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
         if param.loss_param.weight_by_label_freqs and not self.weighs_classes:
             reason = f"{param.type} takes no weight_by_label_freqs: only SoftmaxWithLoss does"
             raise LayerError(reason, "loss_param", "weight_by_label_freqs")
+        if param.loss_param.label_smoothing and not self.smooths_labels:
+            reason = f"{param.type} takes no label_smoothing: only SoftmaxWithLoss does"
+            raise LayerError(reason, "loss_param", "label_smoothing")
         self.ignore_label = ignored_label(param.loss_param)
         self.normalization = self._normalization(param.loss_param)
         self.pre_fixed_normalizer = float(param.loss_param.pre_fixed_normalizer)
@@ -48,7 +52,8 @@ class NormalizedLoss(Loss):
         return int(self.default_normalization)
 
     def normalized(self, losses: Tensor, labels: Tensor, batch: int) -> Tensor:
-        """The sum of the losses over Z; `labels` are int64, `batch` is what BATCH_SIZE stands for."""
+        """The sum of the losses over Z; `labels` are int64 (any, where none is ignored), `batch` is what BATCH_SIZE
+        stands for."""
         return losses.sum() / self._normalizer(labels, batch)
 
     def _normalizer(self, labels: Tensor, batch: int) -> Tensor | float:

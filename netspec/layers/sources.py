@@ -26,7 +26,7 @@ class Source(Protocol):
 
     @property
     def position(self) -> int:
-        """How many records were handed out; setting it goes on from there."""
+        """How many records all ranks together handed out; setting it goes on from there."""
 
     @position.setter
     def position(self, records: int) -> None: ...
@@ -38,7 +38,8 @@ class Source(Protocol):
         """The next batch on the device, one float32 tensor a top."""
 
     def once(self) -> Iterator[tuple[Tensor, ...]]:
-        """Every record exactly once in the order of the set, the last batch short; the position stays as it is."""
+        """Every record exactly once in the order of the set, the last batch short, of which each rank has its share;
+        the position stays as it is."""
 
     def check_labels(self, classes: int, ignore: int | None, layer: str) -> None:
         """Refuse labels outside 0..classes-1 other than `ignore`; `layer` is the name of the layer they go into."""
@@ -61,12 +62,18 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class SourceContext:
-    """What a source depends on besides its message; `find` gives the place of a file that the text names."""
+    """What a source depends on besides its message; `find` gives the place of a file that the text names.
+
+    Of `ranks` processes that train together each has a source of its own: of each `ranks` batches that follow each
+    other the one of `rank`, from 0, is handed out. The batches of all in turn are those of a process alone.
+    """
 
     phase: int
     seed: int = 0
     device: torch.device = _CPU
     find: Callable[[str], Path] = Path
+    rank: int = 0
+    ranks: int = 1
 
 
 SourceType = Callable[[LayerParameter, SourceContext], Source]
@@ -89,8 +96,14 @@ def source(name: str) -> Callable[[_Built], _Built]:
 
 def image_size(param: LayerParameter) -> tuple[int, int]:
     """Height and width of a data layer's images where its text alone gives them, else zeros."""
-    if crop := param.transform_param.crop_size:
+    transform, images = param.transform_param, param.image_data_param
+    if transform.output_size:
+        return transform.output_size[0], transform.output_size[-1]
+    if crop := transform.crop_size:
         return crop, crop
     if param.HasField("memory_data_param"):
         return param.memory_data_param.height, param.memory_data_param.width
-    return param.image_data_param.new_height, param.image_data_param.new_width
+    before_pad = transform.resize or (images.new_height, images.new_width)
+    if not before_pad[0]:
+        return 0, 0
+    return before_pad[0] + 2 * transform.pad, before_pad[-1] + 2 * transform.pad

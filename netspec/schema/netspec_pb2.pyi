@@ -552,7 +552,7 @@ class LogParameter(_message.Message):
     def __init__(self, base: _Optional[float] = ..., scale: _Optional[float] = ..., shift: _Optional[float] = ...) -> None: ...
 
 class LossParameter(_message.Message):
-    __slots__ = ("ignore_label", "normalization", "normalize", "pre_fixed_normalizer", "weight_by_label_freqs", "class_weighting")
+    __slots__ = ("ignore_label", "normalization", "normalize", "pre_fixed_normalizer", "weight_by_label_freqs", "class_weighting", "label_smoothing")
     class NormalizationMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         FULL: _ClassVar[LossParameter.NormalizationMode]
@@ -571,13 +571,15 @@ class LossParameter(_message.Message):
     PRE_FIXED_NORMALIZER_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_BY_LABEL_FREQS_FIELD_NUMBER: _ClassVar[int]
     CLASS_WEIGHTING_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SMOOTHING_FIELD_NUMBER: _ClassVar[int]
     ignore_label: int
     normalization: LossParameter.NormalizationMode
     normalize: bool
     pre_fixed_normalizer: float
     weight_by_label_freqs: bool
     class_weighting: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, ignore_label: _Optional[int] = ..., normalization: _Optional[_Union[LossParameter.NormalizationMode, str]] = ..., normalize: bool = ..., pre_fixed_normalizer: _Optional[float] = ..., weight_by_label_freqs: bool = ..., class_weighting: _Optional[_Iterable[float]] = ...) -> None: ...
+    label_smoothing: float
+    def __init__(self, ignore_label: _Optional[int] = ..., normalization: _Optional[_Union[LossParameter.NormalizationMode, str]] = ..., normalize: bool = ..., pre_fixed_normalizer: _Optional[float] = ..., weight_by_label_freqs: bool = ..., class_weighting: _Optional[_Iterable[float]] = ..., label_smoothing: _Optional[float] = ...) -> None: ...
 
 class LRNParameter(_message.Message):
     __slots__ = ("local_size", "alpha", "beta", "norm_region", "k", "engine")
@@ -1030,7 +1032,7 @@ class Datum(_message.Message):
     def __init__(self, channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., data: _Optional[bytes] = ..., label: _Optional[int] = ..., float_data: _Optional[_Iterable[float]] = ..., encoded: bool = ..., labels: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class TransformationParameter(_message.Message):
-    __slots__ = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray", "resize", "pad", "center_crop", "random_resized_crop", "output_size", "rotation", "rotation_choice", "zoom_min", "zoom_max", "shift", "mirror_vertical", "interpolation", "fill", "brightness_min", "brightness_max", "contrast_min", "contrast_max", "saturation_min", "saturation_max", "blur_kernel", "blur_sigma_min", "blur_sigma_max", "std_value", "standardize", "erasing_probability", "erasing_area_min", "erasing_area_max", "mixup_alpha", "cutmix_alpha", "classes", "copy")
+    __slots__ = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray", "resize", "pad", "center_crop", "random_resized_crop", "output_size", "rotation", "rotation_choice", "zoom_min", "zoom_max", "shift", "mirror_vertical", "interpolation", "fill", "brightness_min", "brightness_max", "contrast_min", "contrast_max", "saturation_min", "saturation_max", "blur_kernel", "blur_sigma_min", "blur_sigma_max", "std_value", "standardize", "erasing_probability", "erasing_area_min", "erasing_area_max", "mixup_alpha", "cutmix_alpha", "classes", "copy", "mirror_or_rotate")
     class Interpolation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         BILINEAR: _ClassVar[TransformationParameter.Interpolation]
@@ -1077,6 +1079,7 @@ class TransformationParameter(_message.Message):
     CUTMIX_ALPHA_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     COPY_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_OR_ROTATE_FIELD_NUMBER: _ClassVar[int]
     scale: float
     mirror: bool
     crop_size: int
@@ -1115,7 +1118,8 @@ class TransformationParameter(_message.Message):
     cutmix_alpha: float
     classes: int
     copy: _containers.RepeatedCompositeFieldContainer[TransformationParameter]
-    def __init__(self, scale: _Optional[float] = ..., mirror: bool = ..., crop_size: _Optional[int] = ..., mean_file: _Optional[str] = ..., mean_value: _Optional[_Iterable[float]] = ..., force_color: bool = ..., force_gray: bool = ..., resize: _Optional[_Iterable[int]] = ..., pad: _Optional[int] = ..., center_crop: bool = ..., random_resized_crop: _Optional[_Union[RandomResizedCropParameter, _Mapping]] = ..., output_size: _Optional[_Iterable[int]] = ..., rotation: _Optional[float] = ..., rotation_choice: _Optional[_Iterable[float]] = ..., zoom_min: _Optional[float] = ..., zoom_max: _Optional[float] = ..., shift: _Optional[float] = ..., mirror_vertical: bool = ..., interpolation: _Optional[_Union[TransformationParameter.Interpolation, str]] = ..., fill: _Optional[_Iterable[float]] = ..., brightness_min: _Optional[float] = ..., brightness_max: _Optional[float] = ..., contrast_min: _Optional[float] = ..., contrast_max: _Optional[float] = ..., saturation_min: _Optional[float] = ..., saturation_max: _Optional[float] = ..., blur_kernel: _Optional[int] = ..., blur_sigma_min: _Optional[float] = ..., blur_sigma_max: _Optional[float] = ..., std_value: _Optional[_Iterable[float]] = ..., standardize: bool = ..., erasing_probability: _Optional[float] = ..., erasing_area_min: _Optional[float] = ..., erasing_area_max: _Optional[float] = ..., mixup_alpha: _Optional[float] = ..., cutmix_alpha: _Optional[float] = ..., classes: _Optional[int] = ..., copy: _Optional[_Iterable[_Union[TransformationParameter, _Mapping]]] = ...) -> None: ...
+    mirror_or_rotate: bool
+    def __init__(self, scale: _Optional[float] = ..., mirror: bool = ..., crop_size: _Optional[int] = ..., mean_file: _Optional[str] = ..., mean_value: _Optional[_Iterable[float]] = ..., force_color: bool = ..., force_gray: bool = ..., resize: _Optional[_Iterable[int]] = ..., pad: _Optional[int] = ..., center_crop: bool = ..., random_resized_crop: _Optional[_Union[RandomResizedCropParameter, _Mapping]] = ..., output_size: _Optional[_Iterable[int]] = ..., rotation: _Optional[float] = ..., rotation_choice: _Optional[_Iterable[float]] = ..., zoom_min: _Optional[float] = ..., zoom_max: _Optional[float] = ..., shift: _Optional[float] = ..., mirror_vertical: bool = ..., interpolation: _Optional[_Union[TransformationParameter.Interpolation, str]] = ..., fill: _Optional[_Iterable[float]] = ..., brightness_min: _Optional[float] = ..., brightness_max: _Optional[float] = ..., contrast_min: _Optional[float] = ..., contrast_max: _Optional[float] = ..., saturation_min: _Optional[float] = ..., saturation_max: _Optional[float] = ..., blur_kernel: _Optional[int] = ..., blur_sigma_min: _Optional[float] = ..., blur_sigma_max: _Optional[float] = ..., std_value: _Optional[_Iterable[float]] = ..., standardize: bool = ..., erasing_probability: _Optional[float] = ..., erasing_area_min: _Optional[float] = ..., erasing_area_max: _Optional[float] = ..., mixup_alpha: _Optional[float] = ..., cutmix_alpha: _Optional[float] = ..., classes: _Optional[int] = ..., copy: _Optional[_Iterable[_Union[TransformationParameter, _Mapping]]] = ..., mirror_or_rotate: bool = ...) -> None: ...
 
 class RandomResizedCropParameter(_message.Message):
     __slots__ = ("area_min", "area_max", "aspect_min", "aspect_max")

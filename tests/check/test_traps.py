@@ -19,6 +19,8 @@ NET_CASES = [
     ("lrn_param { alpha: 0.0001 }", "", TRAP, "alpha is 1"),
     ("group: 4 ", "", TRAP, 'a "bilinear" filler with group 1 sums channels: upsampling needs group 4'),
     ("{ crop_size", "{ mirror: true crop_size", TRAP, "mirrored in TEST too"),
+    ("{ crop_size", "{ rotation: 9 crop_size", TRAP, "rotation changes images in TRAIN alone: here it has no effect"),
+    ("{ mirror: true", "{ classes: 3 mirror: true", TRAP, "classes has no effect without mixup_alpha or cutmix_alpha"),
     ("ratio: 0.5", "ratio: 0.95", TRAP, "is the part that is dropped"),
     ("scale_param {", "pooling_param {} scale_param {", TRAP, "pooling_param has no effect on the type Scale"),
     (' backend: LMDB', "", NOTE, "Caffe itself reads a LevelDB"),

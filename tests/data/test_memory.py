@@ -171,3 +171,24 @@ def test_a_wrong_text_has_its_line():
     """A net with sizes missing is refused at the layer."""
     with pytest.raises(SpecError, match="batch_size is missing or 0"):
         Net(layer(text("channels: 3 height: 4 width: 4")))
+
+
+@pytest.mark.parametrize(
+    ("transform", "size"),
+    [("pad: 1", 2), ("pad: 1 crop_size: 4", 3), ("crop_size: 6 output_size: 4", 9), ("resize: 4", 5)],
+)
+def test_images_of_another_size_become_the_stated_one(opened, transform, size):
+    """Height and width of the message are those after the whole transform."""
+    source = opened(text(transform=transform))
+    source.set(*arrays(4, size, size))
+    assert source.next()[0].shape == (2, 3, 4, 4)
+
+
+def test_copies_of_what_is_given(opened):
+    """With a copy the images given come once plain, then once through it."""
+    data, labels = arrays(4)
+    source = opened(text(transform="copy { scale: 3 }"))
+    source.set(data, labels)
+    images = torch.cat([images for images, _ in source.once()])
+    torch.testing.assert_close(images, torch.from_numpy(np.concatenate([data, 3 * data])))
+    assert source.epoch_size == 8

@@ -153,7 +153,7 @@ def test_cached_files_are_read_once(cached, opened, listed, tmp_path):
     [
         ("# 0", "0", "line 1 is not of the form"),
         ("# 1", "1", r"line 11 is not of the form .*: 1$"),
-        ("\n30\n", "\nthirty\n", '"thirty" stands where a whole number is expected'),
+        ("\n30\n", "\nthirty\n", 'line 4: "thirty" stands where a whole number is expected'),
         ("3 1.0 5 6 20 17", "3 1.0 5 6 20", 'line 7 is not "class overlap x1 y1 x2 y2": 3 1.0 5 6 20'),
         ("3 1.0 5 6 20 17", "3 nan 5 6 20 17", "line 7 is not"),
         ("3 1.0 5 6 20 17", "0 1.0 5 6 20 17", r"line 7 \(.*\): foreground of class 0"),
@@ -167,6 +167,15 @@ def test_a_wrong_window_file(old, new, cause, opened, listed):
     listed.write_text(listed.read_text().replace(old, new))
     with pytest.raises(DataError, match=cause):
         opened(text(listed))
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\r\n\r\n"])
+def test_any_space_parts_words(space, opened, listed):
+    """As in Caffe an image's words may stand on one line, or each on its own."""
+    wanted = list(opened(text(listed, batch=7)).once())
+    listed.write_bytes(space.join(listed.read_text().split()).encode())
+    made = list(opened(text(listed, batch=7)).once())
+    assert all(torch.equal(a, b) for a, b in zip(made[0], wanted[0], strict=True))
 
 
 def test_a_file_that_ends_in_an_images_head(opened, listed):
@@ -235,3 +244,12 @@ def test_a_mean_that_is_too_small(opened, listed, tmp_path):
     write_mean(tmp_path / "mean", np.zeros((3, 11, 14), np.float32))
     with pytest.raises(LayerError, match="too small for crops"):
         opened(text(listed, transform=f'mean_file: "{tmp_path}/mean"'))
+
+
+@pytest.mark.parametrize("transform", ["rotation: 5", "copy { }", "std_value: 2"])
+def test_what_caffe_has_not_is_refused(transform, opened, listed):
+    """Windows are cropped and mirrored as in Caffe and nothing else: another transform is named, not passed over."""
+    name = transform.split()[0].rstrip(":")
+    with pytest.raises(LayerError, match=f"{name} is not for windows") as caught:
+        opened(text(listed, transform=transform))
+    assert caught.value.field == ("transform_param", name)

@@ -1,4 +1,4 @@
-"""Accuracy: ties, NaN, ignored labels, classes."""
+"""Accuracy: ties, NaN, ignored labels, classes, labels that are shares."""
 
 import math
 
@@ -52,3 +52,20 @@ def test_brute_force(build, axis):
     assert share.item() == pytest.approx(sum(hits) / 12)
     assert by_class.tolist() == pytest.approx([h / max(n, 1) for h, n in zip(hits, counts, strict=True)])
     assert layer.classes == 4
+
+
+@pytest.mark.parametrize(("scores", "shares"), [((3, 4, 2), (3, 4, 2)), ((3, 4, 1, 1), (3, 4))])
+def test_the_largest_share_is_the_label(build, scores, shares):
+    """Of labels that are shares the class of the largest counts."""
+    x, mixed = torch.randn(scores), torch.rand(shares)
+    labels = mixed.argmax(1)
+    ours = build(f'{ACCURACY} top: "c"', scores, shares)(x, mixed)
+    theirs = build(f'{ACCURACY} top: "c"', scores, tuple(labels.shape))(x, labels.float())
+    assert all(map(torch.equal, ours, theirs))
+
+
+def test_equal_shares(build):
+    """Of equal shares the lowest class counts."""
+    layer = build(ACCURACY, (2, 3), (2, 3))
+    shares = torch.tensor([[0, 0.5, 0.5], [0.5, 0, 0.5]])
+    assert layer(torch.tensor([[0.0, 9, 1], [0, 1, 9]]), shares).item() == 0.5

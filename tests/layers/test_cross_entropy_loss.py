@@ -1,4 +1,5 @@
-"""SoftmaxWithLoss, SigmoidCrossEntropyLoss, MultinomialLogisticLoss: the cap, the floor, scores that are sure."""
+"""SoftmaxWithLoss, SigmoidCrossEntropyLoss, MultinomialLogisticLoss: the cap, the floor, scores that are sure, labels
+that are shares or smoothed."""
 
 import math
 
@@ -6,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from netspec.errors import DataError
 from netspec.layers import LayerError
 
 CAP = 87.3365478515625
@@ -126,6 +128,136 @@ def test_wrong_weights(build, text, bottoms, reason):
     """Weights that are not one for each class, or in a loss that has none, are refused."""
     with pytest.raises(LayerError) as error:
         build(text, *bottoms)
+    assert error.value.reason == reason
+    assert error.value.field[0] == "loss_param"
+
+
+def shares_like(scores, axis=1):
+    """Random shares of the classes, which add up to 1 in each item."""
+    return torch.randn(scores.shape).softmax(axis)
+
+
+def assert_same(scores, ours, theirs):
+    """Equal losses with equal gradients at the scores, to 1e-6."""
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    (mine,), (other,) = torch.autograd.grad(ours, scores), torch.autograd.grad(theirs, scores)
+    torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0, 0.1, 1])
+@pytest.mark.parametrize("mode", ["VALID", "FULL", "BATCH_SIZE", "NONE"])
+@pytest.mark.parametrize("shape", [(6, 5), (3, 4, 5, 2), (1, 3)])
+def test_shares(build, shape, mode, smoothing):
+    """Of labels that are shares loss and gradient are PyTorch's of probabilities, divided by a Z that counts items."""
+    scores = torch.randn(shape, requires_grad=True)
+    shares = shares_like(scores)
+    loss = build(f"{SOFTMAX} loss_param {{ normalization: {mode} label_smoothing: {smoothing} }}", shape, shape)
+    total = F.cross_entropy(scores, shares, reduction="sum", label_smoothing=smoothing)
+    items = math.prod(shape) // shape[1]
+    expected = total / {"VALID": items, "FULL": items, "BATCH_SIZE": shape[0], "NONE": 1}[mode]
+    assert_same(scores, loss(scores, shares), expected)
+
+
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+def test_whole_shares_are_labels(build, smoothing):
+    """Shares of which one is 1 and the others are 0 are the label of that class."""
+    scores, labels = torch.randn(4, 5, 3, requires_grad=True), torch.randint(5, (4, 3))
+    text = f"{SOFTMAX} loss_param {{ label_smoothing: {smoothing} }}"
+    one_hot = F.one_hot(labels, 5).movedim(-1, 1).float()
+    ours = build(text, (4, 5, 3), (4, 5, 3))(scores, one_hot)
+    assert_same(scores, ours, build(text, (4, 5, 3), (4, 3))(scores, labels.float()))
+
+
+def test_gradient_of_shares(build):
+    """The gradient is the probabilities minus the shares; the shares get none."""
+    scores, shares = torch.randn(2, 3, requires_grad=True), torch.tensor([[0.5, 0.5, 0], [0.2, 0, 0.8]])
+    shares.requires_grad_()
+    build(f"{SOFTMAX} loss_param {{ normalization: NONE }}", (2, 3), (2, 3))(scores, shares).backward()
+    torch.testing.assert_close(scores.grad, (scores.softmax(1) - shares).detach())
+    assert shares.grad is None
+
+
+@pytest.mark.parametrize("far", [1e4, 3e38])
+def test_cap_of_shares(build, far):
+    """A share costs at most 87.3365 times itself, and its gradient is finite; a share of 0 costs nothing."""
+    scores = torch.tensor([[-far, far]], requires_grad=True)
+    layer = build(SOFTMAX, (1, 2), (1, 2))
+    loss = layer(scores, torch.tensor([[0.25, 0.75]]))
+    assert loss.item() == pytest.approx(CAP / 4, rel=1e-6)
+    loss.backward()
+    assert scores.grad.tolist() == [[-0.25, 0.25]]
+    assert layer(scores, torch.tensor([[0.0, 1]])).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels"), [((4, 3, 1, 1), (4, 3)), ((1, 3, 1, 1), (1, 3)), ((2, 3, 1, 5), (2, 3, 5))]
+)
+def test_shares_may_leave_out_axes_of_one(build, scores, labels):
+    """After a global pooling, scores (N, C, 1, 1) take shares (N, C)."""
+    x, shares = torch.randn(scores, requires_grad=True), torch.rand(labels)
+    loss = build(SOFTMAX, scores, labels)
+    assert_same(x, loss(x, shares), F.cross_entropy(x, shares.reshape(scores)))
+    assert_same(x, loss(x[:1], shares[:1]), F.cross_entropy(x[:1], shares[:1].reshape(1, *scores[1:])))
+
+
+def test_one_class_has_labels(build):
+    """Of one class a blob in the shape of the scores holds labels, as in Caffe."""
+    with pytest.raises(DataError, match="a label is none of the classes 0 to 0, but 1"):
+        build(SOFTMAX, (4, 1), (4, 1))(torch.zeros(4, 1), torch.ones(4, 1))
+
+
+@pytest.mark.parametrize("ignored", [None, 2])
+def test_smoothed_labels(build, ignored):
+    """Smoothed labels give PyTorch's loss and gradient; an ignored one still costs nothing."""
+    scores, labels = torch.randn(6, 5, 3, requires_grad=True), torch.randint(5, (6, 3))
+    ignore = "" if ignored is None else f"ignore_label: {ignored}"
+    loss = build(f"{SOFTMAX} loss_param {{ label_smoothing: 0.3 {ignore} }}", (6, 5, 3), (6, 3))
+    expected = F.cross_entropy(scores, labels, label_smoothing=0.3, ignore_index=-100 if ignored is None else ignored)
+    assert_same(scores, loss(scores, labels.float()), expected)
+
+
+NO_SHARES = "but bottom 1 is (4, 3): mixed labels (shares), which SoftmaxWithLoss takes"
+WRONG_SHARES = [
+    (SOFTMAX, (4, 10), "need 4 labels, but bottom 1 is (4, 10); shares of classes would be (4, 3)"),
+    ('type: "HingeLoss"', (4, 3), f"need 4 labels, one an item, {NO_SHARES}"),
+    ('type: "MultinomialLogisticLoss"', (4, 3), f"need 4 labels, one an item, {NO_SHARES}"),
+    ('type: "InfogainLoss" infogain_loss_param { source: "matrix" }', (4, 3), f"need 4 labels, {NO_SHARES}"),
+]
+BY_LABEL = "bottom 1 holds shares of classes: {} needs one label an item"
+WRONG_FIELDS = [
+    ("SoftmaxWithLoss", "ignore_label: 255", (4, 3), BY_LABEL.format("ignore_label")),
+    ("SoftmaxWithLoss", WEIGHTED, (4, 3), BY_LABEL.format("weight_by_label_freqs")),
+    ("SoftmaxWithLoss", "label_smoothing: 1.5", (4,), "label_smoothing must be from 0 to 1, not 1.5"),
+    ("SoftmaxWithLoss", "label_smoothing: nan", (4,), "label_smoothing must be from 0 to 1, not nan"),
+    (
+        "SoftmaxWithLoss",
+        f"label_smoothing: 0.1 {WEIGHTED}",
+        (4,),
+        "give label_smoothing or weight_by_label_freqs, not both",
+    ),
+    (
+        "SigmoidCrossEntropyLoss",
+        "label_smoothing: 0.1",
+        (4, 3),
+        "SigmoidCrossEntropyLoss takes no label_smoothing: only SoftmaxWithLoss does",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "labels", "reason"), WRONG_SHARES)
+def test_wrong_shares(build, text, labels, reason):
+    """Shares of other classes, and shares in a layer that takes none, are called so."""
+    with pytest.raises(LayerError) as error:
+        build(text, (4, 3), labels)
+    assert error.value.reason.endswith(reason)
+    assert error.value.field == ("bottom",)
+
+
+@pytest.mark.parametrize(("kind", "fields", "labels", "reason"), WRONG_FIELDS)
+def test_wrong_fields(build, kind, fields, labels, reason):
+    """What needs one label an item is refused beside shares; so is a smoothing that makes no sense."""
+    with pytest.raises(LayerError) as error:
+        build(f'type: "{kind}" top: "y" loss_param {{ {fields} }}', (4, 3), labels)
     assert error.value.reason == reason
     assert error.value.field[0] == "loss_param"
 

@@ -1,6 +1,7 @@
 """The layer that writes its bottoms into an HDF5 file."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -84,6 +85,27 @@ def test_error(
         build(text, data, label)
     assert error.value.reason.startswith(reason)
     assert error.value.field == field
+
+
+def test_a_whole_pass_can_be_read_again(tmp_path: Path) -> None:
+    """A test pass over a set writes each of its rows once, the last short batch too, in Caffe's form: HDF5Data hands
+    out the same numbers again."""
+    rows = np.random.default_rng(0).normal(size=(10, 3, 2, 2)).astype(np.float32)
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        file["data"], file["label"] = rows, np.arange(10.0)
+    for name in ("in", "out"):
+        (tmp_path / name).write_text(f"{tmp_path / name}.h5\n")
+    source = 'layer {{ name: "data" type: "HDF5Data" top: "data" top: "label" hdf5_data_param {{ source: "{}" {} }} }}'
+    sink = f'layer {{ name: "out" bottom: "data" bottom: "label" {TEXT.format(tmp_path / "out.h5")} }}'
+    with closing(Net(parse_net(source.format(tmp_path / "in", "batch_size: 4") + sink))) as net:
+        evaluate(net)
+    data, label = read(tmp_path / "out.h5")
+    np.testing.assert_array_equal(data, rows)
+    assert label.shape == (10, 1, 1, 1)
+    with closing(Net(parse_net(source.format(tmp_path / "out", "batch_size: 10")))) as net:
+        again = net()
+    np.testing.assert_array_equal(again["data"], rows)
+    np.testing.assert_array_equal(again["label"].ravel(), np.arange(10))
 
 
 @pytest.mark.parametrize(("bottom", "outputs"), [("label", ()), ("ip", ("label",))])
