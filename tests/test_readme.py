@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from netspec import SpecError, read_net
+from netspec import Net, SpecError, parse_net, read_net
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -91,11 +91,21 @@ def test_python_of_the_readme_runs(code: str, folder: Path) -> None:
 def test_the_readme_shows_the_texts_as_they_are() -> None:
     """The pieces of net and solver in the README stand in the files that it names."""
     shown = [block for block in blocks("") if block.startswith(("layer", "net:"))]
-    assert len(shown) == 2
-    for block, file in zip(shown, ("zoo/quickstart.prototxt", "solvers/quickstart.solver"), strict=True):
+    for block, file in zip(shown[:2], ("zoo/quickstart.prototxt", "solvers/quickstart.solver"), strict=True):
         lines = (ROOT / file).read_text().splitlines()
         for line in block.splitlines():
             assert line in lines
+
+
+def test_the_data_layer_of_the_readme_gives_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layer for a folder of images opens the folder that it names, with its transforms."""
+    _, _, text = (block for block in blocks("") if block.startswith(("layer", "net:")))
+    monkeypatch.chdir(folder)
+    net = Net(parse_net(text), "TRAIN")
+    ((_, source),) = net.sources
+    images, labels = source.next()
+    net.close()
+    assert tuple(images.shape) == (100, 3, 56, 56) and set(labels.tolist()) == {0, 1}
 
 
 def test_the_recipe_of_the_readme_trains(folder: Path) -> None:

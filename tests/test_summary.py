@@ -95,6 +95,9 @@ def test_states_take_memory_but_are_not_learned() -> None:
         ("crop_size: 6 force_gray: true", (4, 1, 6, 6)),
         ("crop_size: 6 mean_value: 1", (4, 3, 6, 6)),
         ("crop_size: 6 mean_value: 1 mean_value: 2", (4, 2, 6, 6)),
+        ("crop_size: 6 output_size: [8, 9]", (4, 3, 8, 9)),
+        ("resize: 6 resize: 7 pad: 1", (4, 3, 8, 9)),
+        ("resize: 6", (4, 3, 6, 6)),
     ],
 )
 def test_missing_data_is_replaced_by_the_text(transform: str, shape: tuple[int, ...]) -> None:

@@ -59,15 +59,16 @@ class Batches(ABC, Generic[Loaded]):
         """Draw from another seed."""
         self.seed = seed
 
-    def after(self, position: int) -> Iterator[Loaded]:
-        """Whole batches without end, after `position` records."""
-        for first in count(position, self.size):
+    def after(self, position: int, rank: int = 0, ranks: int = 1) -> Iterator[Loaded]:
+        """Whole batches without end, after `position` records: of each `ranks` of them the one of `rank`."""
+        for first in count(position + rank * self.size, ranks * self.size):
             positions = np.arange(first, first + self.size)
             yield self.load(self.choose(positions), positions)
 
-    def once(self) -> Iterator[Loaded]:
-        """Every record once, in the order of the set; the last batch may be short."""
-        for first in range(0, self.length, self.size):
+    def once(self, rank: int = 0, ranks: int = 1) -> Iterator[Loaded]:
+        """Every record once, in the order of the set, in batches of which the last may be short: of each `ranks` of
+        them the one of `rank`."""
+        for first in range(rank * self.size, self.length, ranks * self.size):
             chosen = np.arange(first, min(first + self.size, self.length))
             yield self.load(chosen, chosen)
 

@@ -16,7 +16,7 @@ import numpy as np
 from netspec.data.datum import Pixels
 from netspec.data.labels import Labels
 
-Set = tuple[Pixels, Labels]  # images (N, C, H, W) and their labels (N,)
+Set = tuple[Pixels, Labels]  # images (N, C, H, W) and their labels (N, ...)
 
 _HEADER_BYTES = 4096
 _LABELS = "float64"
@@ -45,24 +45,33 @@ def open_set(path: Path, key: str) -> Set | None:
         if header["key"] != key:
             return None
         shape, dtype = tuple(header["shape"]), np.dtype(header["dtype"])
+        label_shape = (shape[0], *header["label_shape"])
         labels_at = _HEADER_BYTES + math.prod(shape) * dtype.itemsize
-        if path.stat().st_size != labels_at + 8 * shape[0]:
+        if path.stat().st_size != labels_at + 8 * math.prod(label_shape):
             return None
         images = np.asarray(np.memmap(path, dtype, "r", _HEADER_BYTES, shape))
-        return images, np.fromfile(path, header["labels"], offset=labels_at)
+        return images, np.fromfile(path, header["labels"], offset=labels_at).reshape(label_shape)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def write_set(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any], parts: Iterable[Set]) -> None:
-    """Write the parts of a set of `shape`, in order; the file appears once it is whole. Raises OSError."""
+def write_set(
+    path: Path,
+    key: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    label_shape: tuple[int, ...],
+    parts: Iterable[Set],
+) -> None:
+    """Write the parts of a set of `shape`, each label of `label_shape`, in order; the file appears once it is whole.
+    Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    header = json.dumps({"key": key, "shape": shape, "dtype": dtype.name, "labels": _LABELS}).encode()
+    header = {"key": key, "shape": shape, "dtype": dtype.name, "labels": _LABELS, "label_shape": label_shape}
     labels = []
     try:
         with temporary.open("wb") as file:
-            file.write(header.ljust(_HEADER_BYTES))
+            file.write(json.dumps(header).encode().ljust(_HEADER_BYTES))
             for images, some in parts:
                 # Written, not mapped: on a full disk a write reports it, a mapped page ends the process.
                 file.write(np.ascontiguousarray(images).data)

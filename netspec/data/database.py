@@ -1,9 +1,14 @@
-"""The Data layer: images and labels of an LMDB."""
+"""The Data layer: images and labels of an LMDB or a LevelDB."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from netspec.data.damage import sound_records
+from netspec.data.datum_store import DatumStore
 from netspec.data.feed import Feed
 from netspec.data.images import stored_images
+from netspec.data.leveldb_store import LevelDbStore, is_leveldb
 from netspec.data.lmdb_store import LmdbStore
 from netspec.data.records import Records
 from netspec.layers.base import LayerError
@@ -13,20 +18,20 @@ from netspec.schema.netspec_pb2 import DataParameter, LayerParameter
 
 @source("Data")
 class Data(Feed):
-    """(pixel - mean) * scale of the images in the LMDB folder `source`, cropped and mirrored as transform_param says.
+    """(pixel - mean) * scale of the images in the database `source`, cropped and mirrored as transform_param says.
 
-    Tops: images (N, C, H, W), BGR; labels (N), which may be left out. `batch_size` must be stated. As in Caffe records
-    come in the order of their keys; `shuffle`, which Caffe has not, gives every epoch an order of its own.
+    `source` is the folder of an LMDB, or of a LevelDB (which needs the package plyvel). Tops: images (N, C, H, W), BGR;
+    labels (N), or (N, K) where the Datums have K `labels`; they may be left out. `batch_size` must be stated. As in
+    Caffe records come in the order of their keys; `shuffle`, which Caffe has not, gives every epoch an order of its
+    own.
     """
 
     def __init__(self, param: LayerParameter, context: SourceContext) -> None:
         _refuse(param)
         data = param.data_param
-        store = LmdbStore(context.find(data.source))
-        if data.HasField("backend") and data.backend == DataParameter.LEVELDB:
-            raise LayerError(f"the backend is LEVELDB, but {store.path} is an LMDB", "data_param", "backend")
-        records = Records(store, _colour(param), data.cache)
-        super().__init__(stored_images(records, param, data, context), data.prefetch)
+        store, colour = _open(data, context), _colour(param)
+        records = Records(sound_records(store, colour, data.skip_damaged), colour, data.cache)
+        super().__init__(stored_images(records, param, data, context), data.prefetch, context, store.files)
         self.shapes = self.shapes[: len(param.top)]
 
 
@@ -40,6 +45,29 @@ def _refuse(param: LayerParameter) -> None:
     for field in ("scale", "mean_file", "crop_size", "mirror"):
         if param.data_param.HasField(field):
             raise LayerError(f"{field} has moved: write it in transform_param", "data_param", field)
+
+
+def _open(data: DataParameter, context: SourceContext) -> DatumStore:
+    """The store at `source`: what lies on the disk decides its kind, and a `backend` that says otherwise is refused."""
+    path = context.find(data.source)
+    found = DataParameter.LEVELDB if is_leveldb(path) else DataParameter.LMDB
+    store = _leveldb(path) if found == DataParameter.LEVELDB else LmdbStore(path)
+    if data.HasField("backend") and data.backend != found:
+        kind = "a LevelDB" if found == DataParameter.LEVELDB else "an LMDB"
+        reason = f"the backend is {DataParameter.DB.Name(data.backend)}, but {path} is {kind}"
+        raise LayerError(reason, "data_param", "backend")
+    return store
+
+
+def _leveldb(path: Path) -> DatumStore:
+    try:
+        return LevelDbStore(path)
+    except ImportError:
+        reason = (
+            "reading a LevelDB needs plyvel: pip install 'netspec[leveldb]'; or, where plyvel is: "
+            "netspec.data.write_lmdb('lmdb', plyvel.DB('leveldb').iterator())"
+        )
+        raise LayerError(reason, "data_param", "backend") from None
 
 
 def _colour(param: LayerParameter) -> bool | None:

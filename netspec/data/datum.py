@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from netspec.data.jpeg import decode_jpeg
 from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import Datum
 
@@ -39,7 +40,8 @@ def decode(datum: Datum, colour: bool | None = None) -> Pixels:
     An encoded image becomes BGR or grey as `colour` says; None leaves it as it is stored. Raises DataError.
     """
     if datum.encoded:
-        return _decode_image(datum.data, colour)
+        fast = decode_jpeg(datum.data, colour, PIXEL_LIMIT)
+        return _decode_image(datum.data, colour) if fast is None else fast
     shape = (datum.channels, datum.height, datum.width)
     if min(shape) < 1:
         raise DataError(f"the dimensions {_text(shape)} are not positive")

@@ -76,7 +76,8 @@ class DummyData(Feed):
         fillers *= tops // len(fillers)
         for shape, filler in zip(shapes, fillers, strict=True):
             _try(shape, filler)
-        super().__init__(DummyBatches(shapes, fillers, context.seed, context.device), param.data_param.prefetch)
+        batches = DummyBatches(shapes, fillers, context.seed, context.device)
+        super().__init__(batches, param.data_param.prefetch, context)
 
 
 def _shapes(dummy: DummyDataParameter, tops: int) -> list[Shape]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from netspec.data.batches import Batches, Tops
+from netspec.data.damage import Watch
 from netspec.data.labels import LabelRule
 from netspec.layers.base import Shape
+from netspec.layers.sources import SourceContext
 
 
 class Feed:
@@ -17,11 +20,15 @@ class Feed:
     `netspec.layers.sources.Source` says what its members mean.
 
     The class of a data layer type derives from it: it reads its message, opens its files (LayerError, DataError) and
-    makes the batches.
+    makes the batches. A change of one of `files` while batches are made is a DataError.
     """
 
-    def __init__(self, batches: Batches[Any], prefetch: int) -> None:
+    def __init__(
+        self, batches: Batches[Any], prefetch: int, context: SourceContext, files: Iterable[Path] = ()
+    ) -> None:
         self._batches, self._prefetch = batches, prefetch
+        self._share = context.rank, context.ranks
+        self._watch = Watch(files)
         self.shapes: list[Shape] = batches.shapes
         self.epoch_size = batches.length
         self.wait_seconds = 0.0
@@ -31,7 +38,8 @@ class Feed:
 
     @property
     def position(self) -> int:
-        """How many records were handed out, those prepared ahead not counted; setting it goes on from there."""
+        """How many records all ranks together handed out, those prepared ahead not counted; setting it goes on from
+        there."""
         return self._position
 
     @position.setter
@@ -48,17 +56,20 @@ class Feed:
         """The next batch, one tensor a top. What failed in the background is raised here."""
         started = time.perf_counter()
         if self._running is None:
-            ahead, self._running = self._batches.start(self._batches.after(self._position), self._prefetch)
+            loaded = self._watch.over(self._batches.after(self._position, *self._share))
+            ahead, self._running = self._batches.start(loaded, self._prefetch)
             # Also stops the thread when the feed is forgotten or the interpreter ends.
             self._stop = weakref.finalize(self, ahead.close)
         tops = next(self._running)[: len(self.shapes)]
-        self._position += self._batches.size
+        self._position += self._batches.size * self._share[1]
         self.wait_seconds += time.perf_counter() - started
         return tops
 
     def once(self) -> Iterator[Tops]:
-        """Every record exactly once, in order, the last batch short; `position` stays as it is."""
-        ahead, batches = self._batches.start(self._batches.once(), self._prefetch)
+        """Every record exactly once, in order, the last batch short, of which each rank has its share; `position`
+        stays as it is."""
+        loaded = self._watch.over(self._batches.once(*self._share))
+        ahead, batches = self._batches.start(loaded, self._prefetch)
         try:
             for tops in batches:
                 yield tops[: len(self.shapes)]

@@ -50,7 +50,9 @@ class Hdf5File:
         try:
             with h5py.File(self.path, "r") as file:
                 return work([self._dataset(file, name) for name in self._names])
-        except (OSError, RuntimeError) as error:  # h5py's RuntimeError: damage inside the file
+        except DataError:
+            raise
+        except Exception as error:  # h5py raises errors of many kinds on damaged files
             raise DataError(f"{self.path} cannot be read as HDF5: {error}") from None
 
     def _dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
@@ -116,7 +118,8 @@ class HDF5Data(Feed):
         hdf5 = param.hdf5_data_param
         files = _open(context.find(hdf5.source), param.top, context.find)
         batches = Hdf5Batches(files, hdf5.batch_size, hdf5.shuffle, context.seed, context.device)
-        super().__init__(batches, param.data_param.prefetch)
+        watched = [context.find(hdf5.source), *(file.path for file in files)]
+        super().__init__(batches, param.data_param.prefetch, context, watched)
 
 
 def _refuse(param: LayerParameter) -> None:

@@ -1,17 +1,21 @@
-"""The ImageData layer: image files and their labels, named by a text file."""
+"""The ImageData layer: image files and their labels, named by a text file or by the folders that they lie in."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
-
+from netspec.data.class_folder import read_folder
+from netspec.data.damage import sound_records
 from netspec.data.datum import Pixels, decode, encoded_datum
 from netspec.data.feed import Feed
 from netspec.data.images import stored_images
-from netspec.data.labels import Labels
-from netspec.data.list_file import read_lines
+from netspec.data.labels import Label
+from netspec.data.list_file import Listing, read_listing
 from netspec.data.records import Records
 from netspec.data.resize import resize
 from netspec.errors import DataError
@@ -20,6 +24,7 @@ from netspec.layers.sources import SourceContext, source
 from netspec.schema.netspec_pb2 import ImageDataParameter, LayerParameter
 
 _FIELD = "image_data_param"
+_Read = TypeVar("_Read")
 
 
 class ImageFiles:
@@ -29,75 +34,127 @@ class ImageFiles:
     def __init__(self, root_folder: str, find: Callable[[str], Path], keep: bool = False) -> None:
         self._root, self._find = root_folder, find
         self._kept: dict[str, bytes] | None = {} if keep else None
+        self._folders: dict[str, Path] = {}
 
     def read(self, name: str, colour: bool | None) -> Pixels:
         """The pixels (C, H, W) of a file, BGR or grey as `colour` says."""
         return decode(encoded_datum(self._bytes(self._root + name), 0), colour)
 
+    def state(self, name: str) -> str:
+        """A text that changes when the file does; empty where it cannot be found."""
+        try:
+            status = self._at(self._root + name, Path.stat)
+        except (DataError, OSError):
+            return ""
+        return f"{status.st_size} {status.st_mtime_ns}"
+
     def _bytes(self, name: str) -> bytes:
         if self._kept is not None and name in self._kept:
             return self._kept[name]
         try:
-            content = self._find(name).read_bytes()
-        except LayerError as error:
-            raise DataError(error.reason) from None
+            content = self._at(name, Path.read_bytes)
         except OSError as error:
             raise DataError(f"{name} cannot be read: {error.strerror}") from None
         if self._kept is not None:
             self._kept[name] = content
         return content
 
+    def _at(self, name: str, read: Callable[[Path], _Read]) -> _Read:
+        """What `read` makes of the place of a file. To find each file of a large list would take longer than to read
+        it, so its folder is found, once."""
+        folder, slash, file = name.rpartition("/")
+        if folder not in self._folders:
+            try:
+                self._folders[folder] = self._find(folder + slash)
+            except LayerError:
+                self._folders[folder] = Path(folder + slash)
+        try:
+            return read(self._folders[folder] / file)
+        except FileNotFoundError:
+            try:
+                return read(self._find(name))
+            except LayerError as error:
+                raise DataError(error.reason) from None
 
-class ImageList:
-    """A list file, "path label" a line, as a store of images. The label, which may be a fraction, follows the last
-    space. With a size (height, width) every image is resized to it."""
 
-    identity = None  # a file of the list may change unseen
+class ListedImages:
+    """The images of a listing as a store. With a size (height, width) every image is resized to it."""
 
-    def __init__(self, path: Path, files: ImageFiles, size: tuple[int, int] | None) -> None:
-        self.path = path
-        self._files, self._size = files, size
-        entries = [_entry(path, number, line) for number, line in read_lines(path)]
-        self._numbers, self._names = [entry[0] for entry in entries], [entry[1] for entry in entries]
-        self.labels: Labels = np.array([entry[2] for entry in entries])
+    def __init__(self, listing: Listing, files: ImageFiles, size: tuple[int, int] | None) -> None:
+        self.path, self.labels, self.where = listing.path, listing.labels, listing.where
+        self.label_shape = self.labels.shape[1:]
+        self._names, self._files, self._size = listing.names, files, size
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def image(self, index: int, colour: bool | None = None) -> tuple[Pixels, float]:
-        """The image of a line and its label."""
+    @cached_property
+    def _states(self) -> list[str]:
+        return [self._files.state(name) for name in self._names]
+
+    def refuse_missing(self) -> None:
+        """DataError where files are not there, so that no run ends for them later."""
+        missing = [index for index, state in enumerate(self._states) if not state]
+        try:
+            if missing:
+                self.image(missing[0])
+        except DataError as error:
+            raise DataError(f"{error} ({len(missing)} of {len(self)} files are missing)") from None
+
+    @cached_property
+    def identity(self) -> str:
+        """A text that changes when the listing or one of its files does."""
+        files = "\0".join(f"{name} {state}" for name, state in zip(self._names, self._states, strict=True))
+        digest = hashlib.sha256(self.labels.tobytes() + os.fsencode(files))
+        return f"{self.path.resolve()} {self._size} {digest.hexdigest()}"
+
+    def image(self, index: int, colour: bool | None = None) -> tuple[Pixels, Label]:
+        """The image of a place in the listing, and its label or labels (K,)."""
         try:
             pixels = self._files.read(self._names[index], colour)
         except DataError as error:
             raise DataError(f"{self.where(index)}: {error}") from None
-        return resize(pixels, *self._size) if self._size else pixels, float(self.labels[index])
-
-    def where(self, index: int) -> str:
-        """How messages name an image: list file, line, image file."""
-        return f"{self.path}: line {self._numbers[index]} ({self._names[index]})"
+        return resize(pixels, *self._size) if self._size else pixels, self.labels[index]
 
 
 @source("ImageData")
 class ImageData(Feed):
-    """(pixel - mean) * scale of the image files that the text file `source` names, "path label" a line.
+    """(pixel - mean) * scale of image files: those that the text file `source` names, "path label" a line, or those of
+    the folder `source`, which holds one folder for each class.
 
-    Tops: images (N, C, H, W), BGR, or one channel with `is_color: false`; labels (N). `new_height` and `new_width`
-    resize as cv2 does, bilinear without antialias; without them all images must have one size, or be cropped to one.
-    Unlike in torchvision the resizing keeps no aspect. A label may be a fraction, which Caffe would cut off.
+    Tops: images (N, C, H, W), BGR, or one channel with `is_color: false`; labels (N), or (N, K) with `labels: K`,
+    which may be left out. `new_height` and `new_width` resize as cv2 does, bilinear without antialias; without them
+    all images must have one size, or be cropped to one. Unlike in torchvision the resizing keeps no aspect. A label may
+    be a fraction, which Caffe would cut off.
+
+    Classes of a folder count from 0 in the order of their names, as in torchvision's ImageFolder, or of the wnids.txt
+    beside the folder, as in the LMDBs of Tiny ImageNet; its train, val (labels in val_annotations.txt) and test (no
+    labels) are read as they are. Images come class after class: to learn from them, `shuffle`.
     """
 
     def __init__(self, param: LayerParameter, context: SourceContext) -> None:
         images = param.image_data_param
-        _refuse(images)
-        size = (images.new_height, images.new_width) if images.new_height else None
-        store = ImageList(context.find(images.source), ImageFiles(images.root_folder, context.find), size)
-        batches = stored_images(Records(store, images.is_color), param, images, context)
-        super().__init__(batches, param.data_param.prefetch)
+        _refuse(param)
+        store = _store(images, context)
+        if store.label_shape == (0,) and len(param.top) == 2:
+            raise LayerError(f"the images of {store.path} have no labels: leave out the second top", "top")
+        if not images.skip_damaged:
+            store.refuse_missing()
+        records = Records(sound_records(store, images.is_color, images.skip_damaged), images.is_color, images.cache)
+        if images.rand_skip > len(records):  # Caffe stops where it draws one beyond them
+            reason = f"rand_skip {images.rand_skip} is more than the {len(records)} images of {store.path}"
+            raise LayerError(reason, _FIELD, "rand_skip")
+        batches = stored_images(records, param, images, context)
+        super().__init__(batches, param.data_param.prefetch, context, [store.path])
+        self.shapes = self.shapes[: len(param.top)]
 
 
-def _refuse(images: ImageDataParameter) -> None:
+def _refuse(param: LayerParameter) -> None:
+    images = param.image_data_param
+    if len(param.top) not in (1, 2):
+        raise LayerError(f"an ImageData layer has 1 or 2 tops (images, labels), not {len(param.top)}", "top")
     if not images.source:
-        raise LayerError('source is missing: a text file, "path label" a line', _FIELD, "source")
+        raise LayerError('source is missing: a text file, "path label" a line, or a folder', _FIELD, "source")
     if not images.batch_size:
         raise LayerError("batch_size must be at least 1", _FIELD, "batch_size")
     if (images.new_height > 0) != (images.new_width > 0):
@@ -105,16 +162,12 @@ def _refuse(images: ImageDataParameter) -> None:
         raise LayerError("give new_height and new_width, or neither", _FIELD, given)
 
 
-def _entry(path: Path, number: int, line: str) -> tuple[int, str, float]:
-    name, _, label = line.rpartition(" ")
-    try:
-        return number, name, _finite(name, label)
-    except ValueError:
-        raise DataError(f'{path}: line {number} is not "path label": {line[:80]}') from None
-
-
-def _finite(name: str, label: str) -> float:
-    number = float(label)
-    if not name or not np.isfinite(number):
-        raise ValueError
-    return number
+def _store(images: ImageDataParameter, context: SourceContext) -> ListedImages:
+    path = context.find(images.source)
+    size = (images.new_height, images.new_width) if images.new_height else None
+    if not path.is_dir():
+        return ListedImages(read_listing(path, images.labels), ImageFiles(images.root_folder, context.find), size)
+    for field in ("labels", "root_folder"):
+        if images.HasField(field):
+            raise LayerError(f"{field} is for lists; source is the folder {path}", _FIELD, field)
+    return ListedImages(read_folder(path), ImageFiles(f"{path}/", Path), size)

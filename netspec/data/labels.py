@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from netspec.errors import DataError
 
+Label = float | NDArray[np.float64]
+"""The label of one image, or its labels (K,)."""
+
 Labels = NDArray[np.float64]
-"""Holds every int32 label of a Datum, and the fractions that a list of images may give."""
+"""Those of N images: (N,) or (N, K). Holds every int32 label of a Datum, and the fractions that a list may give."""
 
 
 @dataclass(frozen=True)

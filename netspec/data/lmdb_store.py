@@ -14,12 +14,10 @@ from pathlib import Path
 from threading import RLock
 
 import lmdb
-from google.protobuf.message import DecodeError
 
-from netspec.data.datum import Pixels, decode
+from netspec.data.datum_store import DatumStore
 from netspec.errors import DataError
 from netspec.files import sync_folder
-from netspec.schema.netspec_pb2 import Datum
 
 _FIRST_MAP_SIZE = 1 << 24
 _RECORDS_A_COMMIT = 1000
@@ -33,24 +31,24 @@ _stores: Counter[_File] = Counter()
 _lock = RLock()  # the garbage collector may let a store go while another is opened, in the same thread or not
 
 
-class LmdbStore:
-    """A read-only LMDB of Datums, in key order: a folder with a data.mdb, or the file itself.
+class LmdbStore(DatumStore):
+    """An LMDB of Datums, in key order: a folder with a data.mdb, or the file itself.
 
-    May be read from any thread. Raises DataError where the store is missing, is no LMDB, is empty or is cut short.
+    Raises DataError where the store is missing, is no LMDB, is empty or is cut short.
     """
-
-    labels = None  # they lie in the records
 
     def __init__(self, path: Path) -> None:
         self.path = path
         file = _data_file(path)
-        self.identity = _identity(file)
-        """A text that changes when the store does."""
+        self.identity, self.files = _identity(file), [file]
         self._environment = _environment_for(self, file)
-        _refuse_cut(self._environment, file)
+        self._size = file.stat().st_size
+        _refuse_cut(self._environment, file, self._size)
         self._count = int(self._environment.stat()["entries"])
         if not self._count:
             raise DataError(f"{path}: the LMDB holds no records")
+        if self._count > self._size:
+            raise DataError(f"{file} is damaged: {self._count} records in {self._size} bytes")
 
     def __len__(self) -> int:
         return self._count
@@ -58,29 +56,27 @@ class LmdbStore:
     @cached_property
     def keys(self) -> list[bytes]:
         """Every record's key, in order."""
-        with self._environment.begin() as transaction:
-            return list(transaction.cursor().iternext(keys=True, values=False))
+        with self._reading() as transaction:
+            keys = [bytes(key) for key in transaction.cursor().iternext(keys=True, values=False)]
+        if len(keys) != self._count:
+            raise DataError(f"{self.path} is damaged: {len(keys)} records are there, and {self._count} by its header")
+        return keys
 
-    def read(self, index: int) -> Datum:
-        """The Datum of the record `index`."""
-        with self._environment.begin() as transaction:
-            value = bytes(transaction.get(self.keys[index], b""))
+    def _value(self, key: bytes) -> bytes:
+        with self._reading() as transaction:
+            value = transaction.get(key, b"")
+            if len(value) > self._size:
+                raise DataError(f"{self.path} is damaged: a record of {len(value)} bytes, the file has {self._size}")
+            return bytes(value)
+
+    @contextmanager
+    def _reading(self) -> Iterator[lmdb.Transaction]:
+        """A look at the database as it lies in memory; DataError where that makes no sense."""
         try:
-            return Datum.FromString(value)
-        except DecodeError:
-            raise DataError(f"{self.where(index)} is no Datum ({len(value)} bytes)") from None
-
-    def image(self, index: int, colour: bool | None = None) -> tuple[Pixels, float]:
-        """The image of the record `index`, as `decode` makes it, and its label."""
-        datum = self.read(index)
-        try:
-            return decode(datum, colour), datum.label
-        except DataError as error:
-            raise DataError(f"{self.where(index)}: {error}") from None
-
-    def where(self, index: int) -> str:
-        """How messages name a record: path, index and key."""
-        return f"{self.path}: record {index} (key '{self.keys[index].decode(errors='replace')}')"
+            with self._environment.begin(buffers=True) as transaction:
+                yield transaction
+        except (lmdb.Error, OverflowError) as error:
+            raise DataError(f"{self.path} is damaged: {error}; copy or make it again") from None
 
 
 def write_lmdb(path: str | Path, records: Iterable[tuple[bytes, bytes]]) -> None:
@@ -108,12 +104,8 @@ def _data_file(path: Path) -> Path:
         raise DataError(f"{path}: no such file or folder")
     file = path / "data.mdb" if path.is_dir() else path
     if not file.exists():
-        if (path / "CURRENT").exists():
-            raise DataError(
-                f"{path} is a LevelDB, which is not read here; copy its records to an LMDB (in Caffe: "
-                "caffe.io and plyvel, or convert_imageset -backend lmdb)"
-            )
-        raise DataError(f"{path} holds no data.mdb, so it is no LMDB")
+        found = " but a LevelDB, which a Data layer reads" if (path / "CURRENT").exists() else ""
+        raise DataError(f"{path} holds no data.mdb, so it is no LMDB{found}")
     if not file.stat().st_size:
         raise DataError(f"{file} is empty (0 bytes)")
     return file
@@ -149,7 +141,7 @@ def _leave(key: _File) -> None:
                 environment.close()
 
 
-def _refuse_cut(environment: lmdb.Environment, file: Path) -> None:
+def _refuse_cut(environment: lmdb.Environment, file: Path, size: int) -> None:
     """A page that the file no longer has would end the process with SIGBUS when it is read."""
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     size = file.stat().st_size

@@ -17,30 +17,44 @@ Mean = NDArray[np.float32]
 
 
 class MeanImage:
-    """The mean of uint8 images (C, H, W), summed in integers so that their order does not matter."""
+    """The mean of images (C, H, W), and mean and deviation of their channels. Sums are in double precision: those of
+    whole pixels are exact, so that their order does not matter."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._sum: NDArray[np.int64] | None = None
+        self._sum: NDArray[np.float64] | None = None
+        self._squares: NDArray[np.float64] | None = None
 
     def add(self, image: Pixels) -> None:
         """Count one image in; DataError where its size is not that of the others."""
-        if self._sum is None:
-            self._sum = np.zeros(image.shape, np.int64)
+        if self._sum is None or self._squares is None:
+            self._sum, self._squares = np.zeros(image.shape), np.zeros(len(image))
         if self._sum.shape != image.shape:
             raise DataError(f"an image of {image.shape} has no place in a mean of {self._sum.shape}")
         self._sum += image
+        pixels = image.reshape(len(image), -1).astype(np.float64)
+        self._squares += np.einsum("ci,ci->c", pixels, pixels)
         self.count += 1
 
     def value(self) -> Mean:
         """The mean so far, (C, H, W)."""
+        return self._mean().astype(np.float32)
+
+    def channels(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of each channel over all its pixels so far, (C,) each."""
+        means = self._mean().mean((1, 2))
+        assert self._sum is not None and self._squares is not None
+        variances = self._squares / (self.count * self._sum[0].size) - means**2
+        return means, np.sqrt(variances.clip(0))
+
+    def _mean(self) -> NDArray[np.float64]:
         if self._sum is None:
             raise DataError("the mean of no images")
-        return (self._sum / self.count).astype(np.float32)
+        return self._sum / self.count
 
 
 def compute_mean(images: Iterable[Pixels]) -> Mean:
-    """The mean of uint8 images of one size (C, H, W)."""
+    """The mean of images of one size (C, H, W)."""
     mean = MeanImage()
     for image in images:
         mean.add(image)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread, current_thread
 from typing import Generic, TypeVar
 
+from netspec.errors import DataError
+
 T = TypeVar("T")
+
+_LOOK_SECONDS = 2.0
+_LOOKS_BEFORE_A_WARNING = 30
+
+_log = logging.getLogger("netspec")
 
 
 class Prefetch(Generic[T]):
     """Runs an iterator ahead in a daemon thread, up to `depth` items.
 
-    What the iterator raises comes out of `next`, its end as StopIteration: a reader never hangs.
+    What the iterator raises comes out of `next`, its end as StopIteration; so does a DataError where the thread is
+    gone, as it is in the child of a process that forked. Where an item takes very long, the log says so.
     """
 
     def __init__(self, items: Iterator[T], depth: int) -> None:
@@ -28,12 +37,24 @@ class Prefetch(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        item = self._ready.get()
+        item = self._wait()
         if isinstance(item, _Raised):
             self._ready.put(item)
             raise item.error
         self._room.release()
         return item
+
+    def _wait(self) -> T | _Raised:
+        looks = 0
+        while True:
+            try:
+                return self._ready.get(timeout=_LOOK_SECONDS)
+            except Empty:
+                looks += 1
+            if not self._thread.is_alive() and self._ready.empty():
+                raise DataError("the thread that prepares batches is gone; a process that forks must open its own data")
+            if looks == _LOOKS_BEFORE_A_WARNING:
+                _log.warning("no batch has come for %g s; does the storage answer?", looks * _LOOK_SECONDS)
 
     def close(self) -> None:
         """Stop the thread once the item at work is done; items that nobody took are lost."""

@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -15,9 +16,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from netspec.data.buffers import Buffers
 from netspec.data.cache import Set, cache_file, has_room, open_set, write_set
 from netspec.data.datum import Pixels
-from netspec.data.labels import LabelRule, Labels
+from netspec.data.labels import Label, LabelRule, Labels
 from netspec.data.order import Indices
 from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import DataParameter
@@ -51,8 +53,12 @@ class Store(Protocol):
 
     def __len__(self) -> int: ...
 
-    def image(self, index: int, colour: bool | None) -> tuple[Pixels, float]:
-        """The image of a record, BGR or grey as `colour` says (None: as it is), and its label; DataError."""
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """That of a record's label: () for one number, else (K,)."""
+
+    def image(self, index: int, colour: bool | None) -> tuple[Pixels, Label]:
+        """The image of a record, BGR or grey as `colour` says (None: as it is), and its label or labels; DataError."""
 
     def where(self, index: int) -> str:
         """How messages name a record."""
@@ -69,8 +75,9 @@ class Records:
         self.store = store
         self._cache = cache
         self._colour = colour
-        first, _ = store.image(0, colour)
+        first, _ = read_image(store, 0, colour)
         self.shape: tuple[int, ...] = first.shape
+        self.label_shape = store.label_shape
         self._dtype = first.dtype
         if colour is None and len(first) == 3:
             self._colour = True
@@ -78,15 +85,19 @@ class Records:
         self._lock = Lock()
         self._looked = False
         self._kept: Set | None = None
+        self._in_memory = False
+        self._buffers = Buffers()
 
     def __len__(self) -> int:
         return len(self.store)
 
     def check_labels(self, rule: LabelRule) -> None:
         """Hold every label against a rule: now where all are known or the set is kept (it is decoded for that), else
-        when it is read."""
+        when it is read. Several labels an image are no classes."""
+        if self.label_shape:
+            return
         known = self.store.labels
-        if known is None and (kept := self._keep()) is not None:
+        if known is None and (kept := self.kept()) is not None:
             known = kept[1]
         if known is None:
             self._rules.append(rule)
@@ -99,20 +110,33 @@ class Records:
 
     def fetch(self, indices: Indices) -> tuple[Pixels | list[Pixels], Labels]:
         """The images (N, C, H, W) of some records, a list where their sizes differ, and their labels."""
-        kept = self._keep()
+        kept = self.kept()
         if kept is not None:
-            return kept[0][indices], kept[1][indices]
-        images, labels = self._read(indices)
+            images = self._buffers.take((len(indices), *self.shape), self._dtype)
+            kept[0].take(indices, 0, images, "clip")  # "raise" would make a copy more
+            return images, kept[1][indices]
+        decoded, labels = self._read(indices)
         for rule in self._rules:
             rule.hold(labels, lambda place: self.where(int(indices[place])))
-        return (np.stack(images) if len({image.shape for image in images}) == 1 else images), labels
+        return (np.stack(decoded) if len({image.shape for image in decoded}) == 1 else decoded), labels
 
-    def _keep(self) -> Set | None:
+    @property
+    def nbytes(self) -> int:
+        """How large the decoded images are, if all have the size of the first."""
+        return len(self) * math.prod(self.shape) * self._dtype.itemsize
+
+    def hold_in_memory(self) -> None:
+        """Keep the set, once it is decoded, in memory and not in a file alone."""
+        self._in_memory = True
+
+    def kept(self) -> Set | None:
         """The whole set, decoded by the first caller; None where it is not kept."""
         with self._lock:
             if not self._looked:
                 try:
                     self._kept = self._find_or_decode()
+                    if self._in_memory and self._kept is not None and not self._kept[0].flags.owndata:
+                        self._kept = self._kept[0].copy(), self._kept[1]
                 except _SizesDifferError:
                     _log.info("%s: images of several sizes; they are decoded as they are used", self.store.path)
                 self._looked = True
@@ -121,9 +145,9 @@ class Records:
     def _find_or_decode(self) -> Set | None:
         if self._cache == DataParameter.OFF:
             return None
-        if self._size <= MEMORY_LIMIT:
-            parts = list(self._parts())
-            return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        if self.nbytes <= MEMORY_LIMIT:
+            images = np.empty((len(self), *self.shape), self._dtype)
+            return images, np.concatenate([labels for _, labels in self._parts(images)])
         return self._find_or_write() if self.store.identity else None
 
     def _find_or_write(self) -> Set | None:
@@ -132,49 +156,61 @@ class Records:
         if (found := open_set(path, key)) is not None:
             return found
         try:
-            if not has_room(path, self._size):
+            if not has_room(path, self.nbytes):
                 raise OSError("too little room is free there")
-            _log.info("%s: decoding %d records once into %s (%d bytes)", self.store.path, len(self), path, self._size)
-            write_set(path, key, (len(self), *self.shape), self._dtype, self._parts())
+            _log.info("%s: decoding %d records once into %s (%d bytes)", self.store.path, len(self), path, self.nbytes)
+            write_set(path, key, (len(self), *self.shape), self._dtype, self.label_shape, self._parts())
         except OSError as error:
-            reason = f"{self.store.path}: {self._size} bytes of decoded images cannot be kept in {path}: {error}"
+            reason = f"{self.store.path}: {self.nbytes} bytes of decoded images cannot be kept in {path}: {error}"
             if self._cache == DataParameter.ON:
                 raise DataError(f"{reason}; set NETSPEC_CACHE to a roomier folder, or cache: OFF") from None
             _log.warning("%s; they are decoded as they are used", reason)
             return None
         return open_set(path, key)
 
-    @property
-    def _size(self) -> int:
-        return len(self) * math.prod(self.shape) * self._dtype.itemsize
-
-    def _parts(self) -> Iterator[Set]:
-        """The set in order, decoded by a few threads."""
+    def _parts(self, whole: Pixels | None = None) -> Iterator[Set]:
+        """The set in order, decoded by a few threads, into `whole` where it is given."""
         starts = range(0, len(self), _PART)
         with ThreadPoolExecutor(_THREADS) as pool:
-            yield from _in_order(pool, self._part, starts)
+            yield from _in_order(pool, partial(self._part, whole=whole), starts)
 
-    def _part(self, start: int) -> Set:
-        images, labels = self._read(np.arange(start, min(start + _PART, len(self))))
-        if any(image.shape != self.shape for image in images):
-            raise _SizesDifferError
-        return np.stack(images), labels
+    def _part(self, start: int, whole: Pixels | None = None) -> Set:
+        indices = range(start, min(start + _PART, len(self)))
+        into = np.empty((len(indices), *self.shape), self._dtype) if whole is None else whole[start : indices.stop]
+        labels = []
+        for place, index in zip(into, indices, strict=True):
+            image, label = self._record(index)
+            if image.shape != self.shape:
+                raise _SizesDifferError
+            place[...] = image
+            labels.append(label)
+        return into, self._array(labels)
 
     def _read(self, indices: Indices) -> tuple[list[Pixels], Labels]:
-        images, labels = [], []
-        for index in indices.tolist():
-            image, label = self.store.image(index, self._colour)
-            images.append(self._checked(index, image))
-            labels.append(label)
-        return images, np.array(labels, np.float64)
+        records = [self._record(index) for index in indices.tolist()]
+        return [image for image, _ in records], self._array([label for _, label in records])
 
-    def _checked(self, index: int, image: Pixels) -> Pixels:
+    def _array(self, labels: list[Label]) -> Labels:
+        return np.array(labels, np.float64).reshape(len(labels), *self.label_shape)
+
+    def _record(self, index: int) -> tuple[Pixels, Label]:
+        image, label = read_image(self.store, index, self._colour)
         if len(image) != self.shape[0] or image.dtype != self._dtype:
             raise DataError(
                 f"{self.where(index)} has {len(image)} channels of {image.dtype}, the first record "
                 f"{self.shape[0]} of {self._dtype}; force_color or force_gray makes encoded images alike"
             )
-        return image
+        return image, label
+
+
+def read_image(store: Store, index: int, colour: bool | None) -> tuple[Pixels, Label]:
+    """The image of a record and its label; whatever goes wrong becomes a DataError that names the record."""
+    try:
+        return store.image(index, colour)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{store.where(index)}: {type(error).__name__}: {error}") from error
 
 
 def _in_order(pool: ThreadPoolExecutor, work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:

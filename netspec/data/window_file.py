@@ -17,7 +17,8 @@ from netspec.errors import DataError
 
 _FORM = '"# index", path, channels, height, width, number of windows, then "class overlap x1 y1 x2 y2" a line'
 
-Lines = Iterator[tuple[int, str]]
+Word = tuple[int, str, str]  # the line's number, the line, the word
+Words = Iterator[Word]
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,17 @@ class Windows:
 
 
 def read_windows(path: Path) -> Windows:
-    """The windows of a file; DataError where it is not of the form."""
-    lines = iter(read_lines(path))
+    """The windows of a file; DataError where it is not of the form. As in Caffe any space parts its words."""
+    words = ((number, line, word) for number, line in read_lines(path) for word in line.split())
     names, channels, parts = [], [], []
-    for number, line in lines:
-        if not line.startswith("#"):
+    for number, line, word in words:
+        if word != "#":
             raise DataError(f"{path}: line {number} is not of the form {_FORM}: {line[:80]}")
-        names.append(_next(path, lines))
-        depth, _, _, count = (_whole(path, lines) for _ in range(4))
+        _next(path, words)
+        names.append(_next(path, words)[2])
+        depth, _, _, count = (_whole(path, words) for _ in range(4))
         channels.append(depth)
-        parts.append(_boxes(path, lines, count, len(names) - 1))
+        parts.append(_boxes(path, words, count, len(names) - 1))
     if len(set(channels)) > 1 or channels[0] not in (1, 3):
         raise DataError(f"{path}: images of {sorted(set(channels))} channels; all must have 1, or all 3")
     image, numbers, boxes = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -69,35 +71,39 @@ def read_windows(path: Path) -> Windows:
     return Windows(path, names, channels[0], image, boxes[:, 2:].astype(np.int64), labels, overlaps, numbers)
 
 
-def _next(path: Path, lines: Lines) -> str:
+def _next(path: Path, words: Words) -> Word:
     try:
-        return next(lines)[1]
+        return next(words)
     except StopIteration:
         raise DataError(f"{path} ends too early; an image is {_FORM}") from None
 
 
-def _whole(path: Path, lines: Lines) -> int:
-    line = _next(path, lines)
-    if not line.isdecimal():
-        raise DataError(f'{path}: "{line[:80]}" stands where a whole number is expected; an image is {_FORM}')
-    return int(line)
+def _whole(path: Path, words: Words) -> int:
+    number, _, word = _next(path, words)
+    if not word.isdecimal():
+        reason = f'"{word[:80]}" stands where a whole number is expected; an image is {_FORM}'
+        raise DataError(f"{path}: line {number}: {reason}")
+    return int(word)
 
 
-def _boxes(path: Path, lines: Lines, count: int, image: int) -> tuple[Indices, Indices, NDArray[np.float64]]:
+def _boxes(path: Path, words: Words, count: int, image: int) -> tuple[Indices, Indices, NDArray[np.float64]]:
     """The windows of one image: its index and the line's number for each, and their six numbers."""
-    taken = list(islice(lines, count))
-    if len(taken) < count:
-        raise DataError(f"{path} ends too early: its last image has {len(taken)} of {count} windows")
-    numbers = np.array([number for number, _ in taken], np.int64)
-    boxes = np.array([_box(path, number, line) for number, line in taken]).reshape(count, 6)
-    return np.full(count, image), numbers, boxes
-
-
-def _box(path: Path, number: int, line: str) -> list[float]:
-    try:
-        box = [float(word) for word in line.split()]
-    except ValueError:
-        box = []
-    if len(box) != 6 or not np.isfinite(box).all():
+    taken = list(islice(words, 6 * count))
+    if len(taken) < 6 * count:
+        raise DataError(f"{path} ends too early: its last image has {len(taken) // 6} of {count} windows")
+    lines = np.array([number for number, _, _ in taken], np.int64).reshape(count, 6)
+    boxes = np.array([_number(word) for _, _, word in taken]).reshape(count, 6)
+    if not np.isfinite(boxes).all():
+        # The first one that goes over the end of a line is the likely cause of all that is wrong after it.
+        wrong = np.flatnonzero((lines[:, 0] != lines[:, 5]) | ~np.isfinite(boxes).all(1))[0]
+        number, line, _ = taken[6 * wrong]
         raise DataError(f'{path}: line {number} is not "class overlap x1 y1 x2 y2": {line[:80]}')
-    return box
+    return np.full(count, image), lines[:, 0], boxes
+
+
+def _number(word: str) -> float:
+    """The number that a word is, NaN where it is none."""
+    try:
+        return float(word)
+    except ValueError:
+        return np.nan

@@ -22,10 +22,17 @@ def build_train_net(
     allow_python: bool = False,
 ) -> Net:
     """The train net, from whichever of the four fields the solver gives."""
+    source, state = train_text(document, solver, overrides)
+    return Net(source, state=state, device=device, seed=seed, allow_python=allow_python)
+
+
+def train_text(
+    document: Document[SolverParameter], solver: SolverParameter, overrides: Overrides
+) -> tuple[Document[NetParameter], NetState]:
+    """The text of the train net, and its state."""
     field = next(name for name in ("net", "net_param", "train_net", "train_net_param") if solver.HasField(name))
     source = overrides.applied_to_net(_net_source(document, solver, field), TRAIN)
-    state = _state(source, TRAIN, solver.train_state)
-    return Net(source, state=state, device=device, seed=seed, allow_python=allow_python)
+    return source, _state(source, TRAIN, solver.train_state)
 
 
 def build_test_nets(
@@ -36,14 +43,21 @@ def build_test_nets(
     if not solver.test_interval:
         return []
     nets = []
-    for index, net in enumerate(_test_sources(document, solver)):
-        source = overrides.applied_to_net(net, TEST)
-        own_state = solver.test_state[index] if solver.test_state else NetState()
-        state = _state(source, TEST, own_state)
+    for source, state in test_texts(document, solver, overrides):
         allow_python, device = train_net.allow_python, train_net.device
         nets.append(Net(source, state=state, device=device, seed=seed, share=train_net, allow_python=allow_python))
         nets[-1].debug_info = solver.debug_info  # whatever the net's own text says, as in Caffe
     return nets
+
+
+def test_texts(
+    document: Document[SolverParameter], solver: SolverParameter, overrides: Overrides
+) -> Iterator[tuple[Document[NetParameter], NetState]]:
+    """The text of each test net, and its state."""
+    for index, net in enumerate(_test_sources(document, solver)):
+        source = overrides.applied_to_net(net, TEST)
+        own_state = solver.test_state[index] if solver.test_state else NetState()
+        yield source, _state(source, TEST, own_state)
 
 
 def _test_sources(

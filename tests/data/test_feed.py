@@ -114,6 +114,12 @@ def test_rand_skip_starts_within_its_range(path):
     assert starts == {0, 1, 2}
 
 
+def test_a_database_may_be_shorter_than_rand_skip(path):
+    """As in Caffe what is skipped in a database goes round: every record is a start for some seed."""
+    starts = {labels(feed(path, "rand_skip: 1000", seed=seed), 1)[0] for seed in range(200)}
+    assert starts == set(range(COUNT))
+
+
 def test_reseeding_equals_another_seed(path):
     """After `reseed` come the batches of a feed with that seed, from the same position."""
     other, source = feed(path, "shuffle: true", seed=2), feed(path, "shuffle: true", seed=1)
@@ -211,13 +217,14 @@ def test_an_error_in_the_background_is_raised(pixels, encode, store_of):
             source.next()
 
 
-def test_images_of_several_sizes_need_a_crop(pixels, store_of):
-    """Sizes that differ are cropped to one, each within its bounds; without a crop the record is named."""
+def test_images_of_several_sizes_are_made_alike(pixels, store_of):
+    """Sizes that differ are cropped or resized to one, each within its bounds; else the record is named."""
     path = store_of([*pixels(3, 1, 6, 6), *pixels(5, 1, 8, 7)])
     for phase in (TRAIN, TEST):
-        source = feed(path, phase=phase, transform="crop_size: 5 mirror: true")
-        assert [source.next()[0].shape for _ in range(2)] == [(4, 1, 5, 5)] * 2
-    with pytest.raises(DataError, match=r"record 3 .* is 1x8x7, the first record's 1x6x6; only a crop_size"):
+        for transform in ("crop_size: 5 mirror: true", "resize: 5 mirror: true", "pad: 1 crop_size: 8 output_size: 5"):
+            source = feed(path, phase=phase, transform=transform)
+            assert [source.next()[0].shape for _ in range(2)] == [(4, 1, 5, 5)] * 2
+    with pytest.raises(DataError, match=r"record 3 .* is 1x8x7, the first record's 1x6x6; only resize, or a crop_size"):
         feed(path).next()
 
 

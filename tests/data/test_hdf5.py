@@ -68,6 +68,22 @@ def test_shuffled_epochs(opened, listed):
         assert sum(files[a] != files[b] for a, b in pairwise(epoch)) == 2
 
 
+def test_several_tops_are_shuffled_alike(opened, listed, tmp_path):
+    """With any number of tops, of any kind of number, the rows of all come together in every order."""
+    for index, (rows, first) in enumerate(zip(ROWS, (0, 4, 5), strict=True)):
+        numbers = np.arange(first, first + rows)
+        box = np.stack([numbers, -numbers], 1).astype(np.int16)
+        write(tmp_path / f"{index}.h5", rows, first, box=box, weight=numbers / 4)
+    source = opened(text(listed, "batch_size: 4 shuffle: true", ("box", "weight", "data")))
+    assert source.shapes == [(4, 2), (4,), (4, 2, 3)]
+    source.check_labels(1, None, "loss")  # of three tops none is known for labels
+    for _ in range(6):
+        box, weight, data = source.next()
+        assert box.dtype == weight.dtype == torch.float32
+        assert box.tolist() == [[4 * number, -4 * number] for number in weight.tolist()]
+        assert torch.equal(data[:, 1, 1], box[:, 0])
+
+
 def test_labels_are_checked(opened, listed, tmp_path):
     """A label of no class is named with its file and row when its file is read."""
     source = opened(text(listed))

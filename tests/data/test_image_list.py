@@ -1,9 +1,14 @@
 """The ImageData layer: lists of image files."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from netspec.data.image_list import ImageFiles, ListedImages
+from netspec.data.list_file import read_listing
 from netspec.data.resize import resize
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
@@ -82,9 +87,10 @@ def test_names_are_found_where_the_text_says(opened, listed, tmp_path):
             raise LayerError(f'"{name}" is not there')
         return tmp_path / name
 
-    source = opened(text("names", "batch_size: 1"), find=find)
     with pytest.raises(DataError, match=r'names: line 3 \(none.png\): "none.png" is not there'):
-        source.next()
+        opened(text("names", "batch_size: 1"), find=find)
+    (tmp_path / "names").write_text("0.png 0\n4.png 4")
+    assert opened(text("names", "batch_size: 2"), find=find).next()[1].tolist() == [0, 4]
 
 
 def test_labels_may_be_fractions(opened, listed, tmp_path):
@@ -141,8 +147,160 @@ def test_a_wrong_message(fields, field, cause, opened):
     assert caught.value.field == ("image_data_param", field)
 
 
-def test_a_list_is_kept_in_memory_only(opened, listed, cache_folder, monkeypatch):
-    """A large list leaves no file of decoded images behind, since its images may change unseen."""
+@pytest.fixture
+def several(tmp_path, listed):
+    """Three images with three numbers each; the path of the list."""
+    rows = ("0 1.5 -2", "3 0.25 1e3", "-1 7 8")
+    (tmp_path / "several").write_text(
+        "".join(f"{tmp_path}/{i}.png {row}\n" for i, row in zip((0, 1, 3), rows, strict=True))
+    )
+    return tmp_path / "several"
+
+
+SEVERAL = [[0, 1.5, -2], [3, 0.25, 1000], [-1, 7, 8]]
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 28])
+@pytest.mark.parametrize("cache", ["AUTO", "OFF"])
+def test_several_labels(limit, cache, opened, several, images, monkeypatch):
+    """With labels: K the last K numbers of a line are a row of the second top, however the images are kept."""
+    monkeypatch.setattr("netspec.data.records.MEMORY_LIMIT", limit)
+    for _ in range(2):
+        source = opened(text(several, f"batch_size: 3 labels: 3 cache: {cache}"))
+        assert source.shapes == [(3, 3, 6, 7), (3, 3)]
+        source.check_labels(2, None, "loss")  # several labels are no classes
+        data, label = source.next()
+        assert label.tolist() == SEVERAL
+        np.testing.assert_array_equal(data.numpy(), images[[0, 1, 3]])
+
+
+def test_several_labels_are_shuffled_with_their_images(opened, several, images):
+    """Each image keeps its labels in every order."""
+    source = opened(text(several, "batch_size: 3 labels: 3 shuffle: true"), seed=3)
+    for _ in range(4):
+        for image, labels in zip(*source.next(), strict=True):
+            np.testing.assert_array_equal(image, images[[0, 1, 3][SEVERAL.index(labels.tolist())]])
+
+
+def test_lists_without_labels(opened, listed, tmp_path, images):
+    """With labels: 0 a line is a name alone, and there is no second top; one may also be left out beside labels."""
+    (tmp_path / "names").write_text(f"{tmp_path}/2 a.png\n{tmp_path}/0.png\n")
+    one = HEAD.removesuffix(' top: "label"')
+    (data,) = opened(text(tmp_path / "names", "batch_size: 2 labels: 0").replace(HEAD, one)).next()
+    np.testing.assert_array_equal(data.numpy(), images[[2, 0]])
+    (data,) = opened(text(listed).replace(HEAD, one)).next()
+    np.testing.assert_array_equal(data.numpy(), images[:3])
+    with pytest.raises(LayerError, match="names have no labels: leave out the second top"):
+        opened(text(tmp_path / "names", "labels: 0"))
+
+
+@pytest.mark.parametrize(
+    ("count", "line", "form"),
+    [
+        (2, "0.png 1", '"path label label": 0.png 1'),
+        (2, "0.png 1 one", '"path label label": 0.png 1 one'),
+        (2, "1 2", '"path label label": 1 2'),
+        (3, "0.png 1 2 inf", '"path label label label": 0.png'),
+        (9, "0.png 1 2", '"path label label label ...": 0.png'),
+    ],
+)
+def test_a_line_with_too_few_labels(count, line, form, opened, listed):
+    """A line that does not end with so many numbers after a name is refused."""
+    listed.write_text(listed.read_text() + line)
+    with pytest.raises(DataError, match=f"line 1 is not|line 7 is not {form}"):
+        opened(text(listed, f"labels: {count}"))
+
+
+def test_a_byte_order_mark(opened, listed):
+    """A list as Windows' editors write it, with a mark at its start and its ends of lines, is read the same."""
+    lines = listed.read_text().splitlines()
+    listed.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(lines).encode())
+    assert opened(text(listed, "batch_size: 5")).next()[1].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_rand_skip_and_shuffle(opened, listed):
+    """rand_skip begins at one of its first lines; shuffled epochs have every image, in an order of the seed alone."""
+    starts = {int(opened(text(listed, "rand_skip: 3"), seed=seed).next()[1][0]) for seed in range(40)}
+    assert starts == {0, 1, 2}
+    orders = []
+    for seed in (4, 4, 5):
+        source = opened(text(listed, "batch_size: 5 shuffle: true"), seed=seed)
+        orders.append([source.next()[1].tolist() for _ in range(4)])
+        assert all(sorted(order) == [0, 1, 2, 3, 4] for order in orders[-1])
+    assert orders[0] == orders[1] != orders[2]
+    assert len({tuple(order) for order in orders[0]}) > 1
+
+
+def identities(listed, tmp_path, size=None):
+    return ListedImages(read_listing(listed, 1), ImageFiles("", Path), size).identity
+
+
+CHANGES = [
+    lambda listed: os.utime(listed.parent / "3.png", (1, 1)),
+    lambda listed: (listed.parent / "3.png").write_bytes(b"longer" * 999),
+    lambda listed: (listed.parent / "3.png").unlink(),
+    lambda listed: listed.write_text(listed.read_text().replace("3.png 3", "3.png 4")),
+    lambda listed: listed.write_text("\n".join(reversed(listed.read_text().splitlines()))),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_identity_tells_lists_apart(change, listed, tmp_path):
+    """It stays as long as list and files do, and changes with a file's size or time, a label, an order, or a size."""
+    before = identities(listed, tmp_path)
+    assert identities(listed, tmp_path) == before
+    assert identities(listed, tmp_path, (4, 4)) != before
+    change(listed)
+    assert identities(listed, tmp_path) != before
+
+
+def test_a_changed_list_is_decoded_anew(opened, listed, picture, images, cache_folder, monkeypatch):
+    """Decoded images of a list are kept in a file, until an image changes."""
     monkeypatch.setattr("netspec.data.records.MEMORY_LIMIT", 0)
-    assert opened(text(listed)).next()[1].tolist() == [0, 1, 2]
-    assert not cache_folder.exists()
+    for wanted in (images[0], 255 - images[0]):
+        picture(wanted, "0.png")
+        os.utime(listed.parent / "0.png", (1, int(wanted[0, 0, 0])))
+        for _ in range(2):
+            np.testing.assert_array_equal(opened(text(listed)).next()[0][0].numpy(), wanted)
+    assert len(list(cache_folder.iterdir())) == 1
+
+
+def test_names_beside_the_text_are_found_folder_by_folder(opened, tmp_path, picture, pixels):
+    """The place of a folder is asked for once, whatever the number of its files."""
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    images, asked = pixels(6, 3, 4, 4), []
+    for index, image in enumerate(images):
+        picture(image, f"set/a/{index}.png")
+    (tmp_path / "list").write_text("".join(f"a/{index}.png {index}\n" for index in range(6)))
+
+    def find(name):
+        asked.append(name)
+        if not (tmp_path / name).exists():
+            raise LayerError(f'"{name}" is not there')
+        return tmp_path / name
+
+    data, _ = opened(text("list", 'batch_size: 6 root_folder: "set/"'), find=find).next()
+    np.testing.assert_array_equal(data.numpy(), images)
+    assert asked == ["list", "set/a/"]
+
+
+@pytest.mark.parametrize("allowed", [1, 2])
+def test_damaged_images_are_left_out(allowed, opened, listed, caplog):
+    """skip_damaged leaves out so many images that cannot be read, each named; one more is an error."""
+    (listed.parent / "1.png").write_bytes(b"no image")
+    (listed.parent / "3.png").unlink()
+    if allowed == 1:
+        with pytest.raises(DataError, match=r"line 4 \(.*3.png\): .*skip_damaged: 1 allows no more"):
+            opened(text(listed, f"batch_size: 3 skip_damaged: {allowed}"))
+    else:
+        source = opened(text(listed, f"batch_size: 3 skip_damaged: {allowed}"))
+        assert source.next()[1].tolist() == [0, 2, 4]
+        assert source.epoch_size == 3
+    assert "1.png" in caplog.text
+
+
+def test_several_labels_cannot_be_mixed(opened, several):
+    """Mixing makes shares of classes, which several labels are not."""
+    with pytest.raises(LayerError, match="mixing needs one label an image; here each has 3") as caught:
+        opened(text(several, "batch_size: 3 labels: 3", "transform_param { mixup_alpha: 1 classes: 5 }"))
+    assert caught.value.field == ("transform_param", "classes")

@@ -1,11 +1,15 @@
 """Items prepared ahead by a thread."""
 
+import os
+import signal
 import threading
 from itertools import count
 
 import pytest
 
+from netspec.data import prefetch as prefetch_module
 from netspec.data.prefetch import Prefetch
+from netspec.errors import DataError
 
 
 def test_items_come_in_order_and_end():
@@ -45,6 +49,47 @@ def test_an_error_in_the_thread_comes_out_every_time():
     for _ in range(2):
         with pytest.raises(ValueError, match="broken"):
             next(prefetch)
+
+
+def test_a_thread_that_is_gone_is_an_error(monkeypatch):
+    """In the child of a fork there is no thread: `next` says so, once what was ready is taken, and does not wait."""
+    monkeypatch.setattr(prefetch_module, "_LOOK_SECONDS", 0.01)
+    ready = threading.Event()
+
+    def items():
+        yield 1
+        ready.set()
+        yield from count()
+
+    prefetch = Prefetch(items(), 1)
+    assert next(prefetch) == 1
+    assert ready.wait(10)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        try:
+            for _ in range(5):
+                next(prefetch)
+        except DataError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    prefetch.close()
+
+
+def test_a_long_wait_is_told_once(monkeypatch, caplog):
+    """Where no item comes for long, the log says so, and the item is handed out when it comes."""
+    monkeypatch.setattr(prefetch_module, "_LOOK_SECONDS", 0.001)
+    goes_on = threading.Event()
+
+    def items():
+        assert goes_on.wait(10)
+        yield 1
+
+    caplog.set_level("WARNING", "netspec")
+    caplog.handler.emit = lambda record, emit=caplog.handler.emit: emit(record) or goes_on.set()
+    assert list(Prefetch(items(), 1)) == [1]
+    assert [message for message in caplog.messages if "no batch has come" in message] == caplog.messages
 
 
 def test_closing_ends_the_thread():

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from netspec.data import cache, lmdb_store, records
+from netspec.data import cache, datum_store, records
 from netspec.data.datum import Datum, encoded_datum, raw_datum
 from netspec.data.lmdb_store import LmdbStore
 from netspec.data.records import Records
@@ -25,8 +25,8 @@ def small_memory(monkeypatch):
 @pytest.fixture
 def decoded(monkeypatch):
     """Count the decoded records."""
-    calls, decode = [], lmdb_store.decode
-    monkeypatch.setattr(lmdb_store, "decode", lambda *args: calls.append(args) or decode(*args))
+    calls, decode = [], datum_store.decode
+    monkeypatch.setattr(datum_store, "decode", lambda *args: calls.append(args) or decode(*args))
     return calls
 
 
@@ -116,10 +116,10 @@ def test_an_interrupted_build_leaves_no_file(images, store_of, small_memory, cac
     """A build that does not end leaves nothing, and the next one succeeds."""
     made, part = opened(store_of(images)), Records._part
 
-    def interrupted(self, start):
+    def interrupted(self, start, whole=None):
         if start:
             raise KeyboardInterrupt
-        return part(self, start)
+        return part(self, start, whole)
 
     monkeypatch.setattr(Records, "_part", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -1,5 +1,6 @@
 """The maker of Tiny ImageNet, on a small copy of its layout, and its command."""
 
+import hashlib
 import io
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netspec.data import tiny_imagenet
+from netspec.data import made_set, tiny_imagenet
 from netspec.data.datum import decode
+from netspec.data.download import Remote
 from netspec.data.lmdb_store import LmdbStore
 from netspec.data.mean import read_mean
 from netspec.errors import DataError
@@ -183,7 +185,7 @@ def test_a_replacement_cut_short_does_not_look_whole(layout, tmp_path, monkeypat
     out = tmp_path / "out"
     sources = as_folder(layout, tmp_path)
     tiny_imagenet.make(out, sources)
-    moved, move = [], tiny_imagenet._move
+    moved, move = [], made_set._move
 
     def interrupted(part, target):
         if moved:
@@ -191,10 +193,10 @@ def test_a_replacement_cut_short_does_not_look_whole(layout, tmp_path, monkeypat
         moved.append(part)
         move(part, target)
 
-    monkeypatch.setattr(tiny_imagenet, "_move", interrupted)
+    monkeypatch.setattr(made_set, "_move", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tiny_imagenet.make(out, sources, classes=1, force=True)
-    monkeypatch.setattr(tiny_imagenet, "_move", move)
+    monkeypatch.setattr(made_set, "_move", move)
     tiny_imagenet.make(out, sources)
     assert len(LmdbStore(out / "train_lmdb")) == EACH * len(WNIDS)
 
@@ -207,17 +209,13 @@ def test_a_full_disk_leaves_nothing(layout, tmp_path, file_limit):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_downloads_and_checks_the_archive(layout, tmp_path, monkeypatch):
-    """Without sources the archive is fetched; one with another checksum is refused."""
+def test_downloads_what_is_not_given(layout, tmp_path, monkeypatch):
+    """Without sources the archive is fetched; it is removed once the set is whole."""
     (archive,) = as_zip(layout, tmp_path)
-    known = tiny_imagenet.hashlib.md5(archive.read_bytes()).hexdigest()
-    (tmp_path / "got").mkdir()
-    got = tiny_imagenet.download(tmp_path / "got", archive.as_uri(), known)
-    assert got.read_bytes() == archive.read_bytes()
-    with pytest.raises(DataError, match=f"the checksum is {known} where 0 is expected"):
-        tiny_imagenet.download(tmp_path / "got", archive.as_uri(), "0")
-    with pytest.raises(DataError, match="cannot be fetched"):
-        tiny_imagenet.download(tmp_path / "got", (tmp_path / "none").as_uri(), known)
+    known = hashlib.md5(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(tiny_imagenet, "REMOTE", Remote("tiny.zip", [archive.as_uri()], known))
+    assert "12 train and 3 val images" in tiny_imagenet.make(tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(tiny_imagenet.PARTS)
 
 
 def command(*args, before="pass"):

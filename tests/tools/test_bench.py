@@ -17,14 +17,18 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
-def test_bench_measures_both_nets(tmp_path: Path) -> None:
+NETS = [(net, mark) for net in ("nin", "alexnet") for mark in (">= 0.98", "", ">= 1.3", "< 0.05")]
+DATA = [("data", ">= 2.5"), ("data", ">= 12"), ("nin", ">= 0.97"), ("alexnet", ">= 0.97")]
+
+
+@pytest.mark.parametrize(("what", "marks"), [([], NETS), (["data"], DATA)], ids=["nets", "data"])
+def test_bench_measures(what: list[str], marks: list[tuple[str, str]], tmp_path: Path) -> None:
     """Both sides have equal losses, or the bench would end; it prints a line a measurement and writes the same."""
     file = tmp_path / "bench.json"
-    done = run("tools/bench.py", *TINY, "--json", str(file))
+    done = run("tools/bench.py", *what, *TINY, "--json", str(file))
     assert done.returncode == 0, done.stderr
     results = json.loads(file.read_text())["results"]
-    assert [result["net"] for result in results] == ["nin"] * 4 + ["alexnet"] * 4
-    assert [result["mark"] for result in results] == [">= 0.98", "", ">= 1.3", "< 0.05"] * 2
+    assert [(result["net"], result["mark"]) for result in results] == marks
     lines = done.stdout.splitlines()[2:]
     for result, line in zip(results, lines, strict=True):
         assert line.startswith(result["net"])
@@ -55,6 +59,7 @@ def test_unequal_sides_are_refused(change: str, iteration: int) -> None:
         (["--nets", "lenet"], "invalid nets value: 'lenet'"),
         (["--rounds", "0"], "must be at least 1"),
         (["--data", "nowhere"], "error: nowhere/train_lmdb: no such file or folder"),
+        (["decoding"], "invalid choice: 'decoding'"),
     ],
 )
 def test_a_mistake_gets_one_message(arguments: list[str], message: str) -> None:

@@ -1,0 +1,91 @@
+"""Image files into a database, by the rules of Caffe's convert_imageset."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from netspec.data.form import Form, Record, key, record
+from netspec.data.hdf5_set import write_hdf5
+from netspec.data.image_files import ImageFile
+from netspec.data.lmdb_store import write_lmdb
+from netspec.data.order import permutation
+from netspec.errors import DataError
+
+_log = logging.getLogger("netspec")
+
+
+class Damaged:
+    """Counts files that cannot be used: each is named in the log, until there is one more than `limit`, a DataError."""
+
+    def __init__(self, limit: int = 0) -> None:
+        self.count, self._limit = 0, limit
+
+    def __call__(self, error: DataError) -> None:
+        self.count += 1
+        if self.count > self._limit:
+            raise error
+        _log.warning("left out: %s", error)
+
+
+def records(
+    files: Iterable[ImageFile], form: Form, check_size: bool = False, damaged: Damaged | None = None
+) -> Iterator[tuple[int, Record]]:
+    """Each file's place among them, and what is stored of it. With `check_size` all images must have one size.
+    DataErrors name the file."""
+    shape: tuple[int, ...] = ()
+    damaged = damaged or Damaged()
+    for number, file in enumerate(files):
+        data = file.read()
+        try:
+            found = record(file.name, data, file.labels, form)
+        except DataError as error:
+            damaged(DataError(f"{file.where}: {error}"))
+            continue
+        shape = shape or found.image.shape
+        if check_size and found.image.shape != shape:
+            sizes = f"an image of {found.image.shape} where the first is {shape}"
+            raise DataError(f"{file.where}: {sizes}; resizing makes them alike")
+        yield number, found
+
+
+def convert(
+    files: Sequence[ImageFile],
+    out: Path,
+    form: Form,
+    backend: str = "lmdb",
+    shuffle: bool = False,
+    seed: int = 0,
+    check_size: bool = False,
+    skip_damaged: int = 0,
+) -> str:
+    """Write files into a new database `out`, and return a line on what was written.
+
+    "lmdb": Datums, under keys with the file's place and name. "hdf5": a folder of HDF5 files and their list, as an
+    HDF5Data layer reads them. The order is that of the files, or, with `shuffle`, one that `seed` alone decides. Up to
+    `skip_damaged` files that are no images are left out. DataError otherwise, with nothing written.
+    """
+    if shuffle:
+        files = [files[index] for index in permutation(len(files), seed)]
+    damaged, progress = Damaged(skip_damaged), tqdm(files, desc=f"write {out.name}", unit="image")
+    found = records(progress, form, check_size or backend == "hdf5", damaged)
+    if backend == "hdf5":
+        write_hdf5(out, (entry for _, entry in found))
+    else:
+        write_lmdb(out, ((key(number, entry.name), entry.datum.SerializeToString()) for number, entry in found))
+    left_out = f", {damaged.count} left out" if damaged.count else ""
+    return f"{out}: {len(files) - damaged.count} images{left_out}"
+
+
+def census(files: Sequence[ImageFile]) -> str:
+    """How many files there are, of which classes, and which are missing; nothing is decoded."""
+    counts = Counter(file.labels for file in files if isinstance(file.labels, int))
+    first = f"{len(files)} images"
+    if counts:
+        few, many = min(counts.values()), max(counts.values())
+        first += f" of {len(counts)} classes ({min(counts)} to {max(counts)}), {few} to {many} images a class"
+    return "\n".join([first, *(f"missing: {file.where}" for file in files if not file.path.is_file())])

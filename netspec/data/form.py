@@ -1,0 +1,105 @@
+"""An image on its way into a store: in colour or grey, of one size, as raw pixels or as an image file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from netspec.data.datum import FORMATS, Pixels, decode, encoded_datum
+from netspec.data.resize import resize
+from netspec.errors import DataError
+from netspec.schema.netspec_pb2 import Datum
+
+_JPEG_QUALITY = 95  # what OpenCV, and so Caffe, writes
+_GREY, _COLOUR = ("1", "L"), ("RGB", "P", "CMYK", "YCbCr")
+
+SAME = "the file's own"
+"""As `Form.encoding`: the kind of file that the image came in."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a store keeps of an image, and its pixels (C, H, W). `name` is the part of the key after the number."""
+
+    name: str
+    datum: Datum
+    image: Pixels
+
+
+@dataclass(frozen=True)
+class Form:
+    """How images are stored: in colour or grey; of one size (height, width), or each of its own; as files of the kind
+    `encoding` ("JPEG", "PNG" or SAME), or raw without it. A file of one of the kinds `kept` that has the right colour
+    and is not resized is stored byte for byte."""
+
+    colour: bool = True
+    size: tuple[int, int] | None = None
+    encoding: str | None = None
+    kept: Sequence[str] = ()
+
+
+KEEP = Form(encoding="PNG", kept=FORMATS)
+"""Colour files as they are; what must change loses nothing."""
+
+
+def caffe_form(gray: bool, height: int, width: int, encoded: bool = False, kind: str | None = None) -> Form:
+    """The form that the flags of Caffe's convert_imageset ask for: a `kind` ("jpg", "png") means encoded, sizes of 0
+    that images stay as they are. DataError where one of them alone is 0."""
+    if (height > 0) != (width > 0):
+        raise DataError("give resize_height and resize_width, or neither")
+    encoding = {"jpg": "JPEG", "png": "PNG", None: SAME if encoded else None}[kind]
+    kept = FORMATS if encoding == SAME else (encoding,) if encoding else ()
+    return Form(not gray, (height, width) if height > 0 else None, encoding, kept)
+
+
+def record(name: str, data: bytes, labels: int | Sequence[float], form: Form) -> Record:
+    """An image file's bytes in a form. A whole number becomes the Datum's `label`, a sequence its `labels`, which Caffe
+    has not. DataError, without the name, where the bytes are no image."""
+    image = decode(encoded_datum(data, 0), form.colour)
+    if form.size:
+        image = resize(image, *form.size)
+    datum = _stored(image, data, form)
+    if isinstance(labels, int):
+        datum.label = labels
+    else:
+        datum.labels.extend(labels)
+    return Record(name, datum, image)
+
+
+def _stored(image: Pixels, data: bytes, form: Form) -> Datum:
+    if form.encoding is None:
+        return pixels_datum(image)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as file:
+        kind, mode = str(file.format), file.mode
+    if kind in form.kept and form.size is None and mode in (_COLOUR if form.colour else _GREY):
+        return Datum(data=data, encoded=True)
+    return Datum(data=encode(image, _writable(kind) if form.encoding == SAME else form.encoding), encoded=True)
+
+
+def _writable(kind: str) -> str:
+    return "JPEG" if kind == "JPEG" else "PNG"
+
+
+def pixels_datum(image: Pixels) -> Datum:
+    """A raw Datum with every field that Caffe sets, so that its bytes are the same; only the label is missing."""
+    channels, height, width = image.shape
+    return Datum(channels=channels, height=height, width=width, data=image.tobytes(), encoded=False)
+
+
+def encode(image: Pixels, kind: str) -> bytes:
+    """The file, JPEG or PNG, of an image (C, H, W), BGR or grey."""
+    file = io.BytesIO()
+    rows = image[0] if len(image) == 1 else image[::-1].transpose(1, 2, 0).copy()
+    Image.fromarray(rows).save(file, kind, quality=_JPEG_QUALITY)
+    return file.getvalue()
+
+
+def key(number: int, name: str) -> bytes:
+    """A record's key as Caffe's convert_imageset writes it; DataError where it is longer than an LMDB takes."""
+    text = f"{number:08d}_{name}".encode(errors="surrogateescape") if name else b"%08d" % number
+    if len(text) > 511:
+        raise DataError(f"{name[:80]}...: the name is too long for a key, {len(text)} of at most 511 bytes")
+    return text
