@@ -27,6 +27,8 @@ def nets(text: str) -> list[str]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    what = "nets: their training; data: decoding, feeding, and training on data against one batch (%(default)s)"
+    parser.add_argument("what", nargs="?", choices=("nets", "data"), default="nets", help=what)
     parser.add_argument("--nets", type=nets, default=list(NETS), metavar="NET,...", help=f"of {', '.join(NETS)} (all)")
     parser.add_argument("--batch", type=int, default=100, help="images a batch (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of both sides (%(default)s)")
@@ -64,8 +66,9 @@ def main() -> None:
 
 def measure(args: argparse.Namespace, folder: Path) -> Iterator[Result]:
     """All results, as they come; `folder` is for the data that has to be made."""
-    from bench_data import make_set, write_files
-    from bench_runs import CLASSES, Settings, measure_run, measure_step
+    from bench_data import CLASSES, make_set, write_files
+    from bench_feeding import measure_feeding, measure_first_epoch
+    from bench_runs import Settings, measure_frozen, measure_run, measure_step
 
     from netspec.data import LmdbStore
 
@@ -75,6 +78,12 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[Result]:
         make_set(data, CLASSES)
     files.mkdir()
     write_files(LmdbStore(data / "train_lmdb"), files)
+    if args.what == "data":
+        yield measure_first_epoch(data, files, settings)
+        yield measure_feeding(data, files, settings)
+        for name in args.nets:
+            yield measure_frozen(name, data, settings)
+        return
     for name in args.nets:
         yield from measure_step(name, settings)
         yield from measure_run(name, data, files, settings)

@@ -16,7 +16,11 @@ from torchvision import transforms
 from netspec import DataError
 from netspec.data import LmdbStore, compute_mean, write_lmdb, write_mean
 from netspec.data.datum import decode, encoded_datum
+from netspec.layers.base import Shape
+from netspec.layers.sources import SourceContext, source
+from netspec.schema.netspec_pb2 import LayerParameter
 
+CLASSES = 200
 IMAGES = 2000
 FILES = 4000
 
@@ -69,3 +73,32 @@ def open_loader(images: ImageFolder, batch: int, device: str) -> Iterator[list[T
     """Shuffled batches from two worker processes, without the pause that an epoch's end would bring."""
     sampler = RandomSampler(images, num_samples=1 << 40)
     return iter(DataLoader(images, batch, sampler=sampler, num_workers=2, pin_memory=device != "cpu"))
+
+
+@source("Resident")
+class Resident:
+    """A data layer that hands out one batch of noise for ever; `netspec.layers.sources.Source` has the interface."""
+
+    def __init__(self, param: LayerParameter, context: SourceContext) -> None:
+        size, crop = param.data_param.batch_size, param.transform_param.crop_size
+        self.shapes: list[Shape] = [(size, 3, crop, crop), (size,)]
+        self.epoch_size, self.position, self.wait_seconds = size, 0, 0.0
+        random = torch.Generator().manual_seed(context.seed)
+        images = torch.randn(self.shapes[0], generator=random)
+        labels = torch.randint(CLASSES, (size,), generator=random).float()
+        self._batch = images.to(context.device), labels.to(context.device)
+
+    def next(self) -> tuple[Tensor, ...]:
+        return self._batch
+
+    def once(self) -> Iterator[tuple[Tensor, ...]]:
+        yield self._batch
+
+    def reseed(self, seed: int) -> None:
+        """The batch stays."""
+
+    def check_labels(self, classes: int, ignore: int | None, layer: str) -> None:
+        """All are in range."""
+
+    def close(self) -> None:
+        """Nothing runs."""

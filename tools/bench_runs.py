@@ -13,19 +13,16 @@ from statistics import median
 from typing import Protocol
 
 import torch
-from bench_data import ImageFolder, open_loader
+from bench_data import CLASSES, ImageFolder, open_loader
 from bench_nets import NETS, Batch, Loop
 from torch import Tensor, nn
 
 from netspec import Solver
 from netspec.data import read_mean
 from netspec.layers.activation import Dropout
-from netspec.layers.base import Shape
-from netspec.layers.sources import SourceContext, source
-from netspec.schema.netspec_pb2 import LayerParameter, SolverParameter
+from netspec.schema.netspec_pb2 import SolverParameter
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
-CLASSES = 200
 
 _RATE, _DECAY = 0.0005, 0.0005
 _CHECKED_ITERATIONS = 4
@@ -84,15 +81,19 @@ def measure_step(name: str, settings: Settings) -> list[Result]:
 def measure_run(name: str, data: Path, files: Path, settings: Settings) -> list[Result]:
     """The speed of a run with its data, and the share of it that waits for data. `data` holds the set as
     tools/get_data.py writes it, `files` its images for the DataLoader."""
-    source_field = f"data@TRAIN.data_param.source={data / 'train_lmdb'}"
-    mean_field = f"data@TRAIN.transform_param.mean_file={data / 'mean.binaryproto'}"
-    solver = _solver(name, settings, source_field, mean_field)
+    solver = _run(name, data, settings)
     means = read_mean(data / "mean.binaryproto").mean((1, 2)).tolist()[::-1]  # BGR
     images = ImageFolder(files, solver.net.blob_shapes["data"][-1], means)
     by_hand = _loop(name, solver, partial(open_loader, images, settings.batch, settings.device), settings)
     result = _compare(name, "whole run, data included", by_hand, solver, settings, 1.3)
     shares = [_share_waiting(solver, settings) for _ in range(settings.rounds)]
     return [result, _share(name, "  share that waits for data", shares, 0.05)]
+
+
+def measure_frozen(name: str, data: Path, settings: Settings) -> Result:
+    """The speed of a run with its data, against the same run on one batch again and again, which stands by hand's."""
+    frozen = _solver(name, settings, "data@TRAIN.type=Resident")
+    return _compare(name, "whole run / one batch", frozen, _run(name, data, settings), settings, 0.97)
 
 
 # --- rounds -----------------------------------------------------------------------------------------------------------
@@ -178,6 +179,13 @@ def _solver(name: str, settings: Settings, *changes: str) -> Solver:
     return Solver(param, device=settings.device, settings=[batch, *changes])
 
 
+def _run(name: str, data: Path, settings: Settings) -> Solver:
+    """netspec's side with its data."""
+    source_field = f"data@TRAIN.data_param.source={data / 'train_lmdb'}"
+    mean_field = f"data@TRAIN.transform_param.mean_file={data / 'mean.binaryproto'}"
+    return _solver(name, settings, source_field, mean_field)
+
+
 def _fill(solver: Solver) -> None:
     """Give the weights a size at which the loss depends on every layer: with AlexNet's own it is log 200 at first,
     whatever the layers do."""
@@ -213,32 +221,3 @@ def _check_losses(name: str, by_hand: Loop, solver: Solver) -> None:
     for module in resting:
         module.train()
     hook.remove()
-
-
-@source("Resident")
-class Resident:
-    """A data layer that hands out one batch of noise for ever; `netspec.layers.sources.Source` has the interface."""
-
-    def __init__(self, param: LayerParameter, context: SourceContext) -> None:
-        size, crop = param.data_param.batch_size, param.transform_param.crop_size
-        self.shapes: list[Shape] = [(size, 3, crop, crop), (size,)]
-        self.epoch_size, self.position, self.wait_seconds = size, 0, 0.0
-        random = torch.Generator().manual_seed(context.seed)
-        images = torch.randn(self.shapes[0], generator=random)
-        labels = torch.randint(CLASSES, (size,), generator=random).float()
-        self._batch = images.to(context.device), labels.to(context.device)
-
-    def next(self) -> tuple[Tensor, ...]:
-        return self._batch
-
-    def once(self) -> Iterator[tuple[Tensor, ...]]:
-        yield self._batch
-
-    def reseed(self, seed: int) -> None:
-        """The batch stays."""
-
-    def check_labels(self, classes: int, ignore: int | None, layer: str) -> None:
-        """All are in range."""
-
-    def close(self) -> None:
-        """Nothing runs."""
