@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from hypothesis import strategies as st
 
 from netspec.keywords import Field
 from netspec.layers import LAYER_TYPES
@@ -47,6 +48,18 @@ def mutant(random: random.Random, text: str) -> str:
     """A text with one to four changes, mostly one."""
     for _ in range(random.choice([1, 1, 1, 2, 4])):
         text = random.choice(_CHANGES)(random, text)
+    return text
+
+
+@st.composite
+def changed(draw: st.DrawFn, text: str, pieces: Sequence[str]) -> str:
+    """A text with a few parts taken out, doubled, or exchanged for others: some of the pieces, or anything. Unlike
+    `mutant` for hypothesis, which then looks for the smallest change that still fails."""
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(text)))
+        end = min(len(text), start + draw(st.integers(0, 12)))
+        new = draw(st.sampled_from(pieces) | st.text(max_size=4) | st.just(text[start:end] * 2))
+        text = text[:start] + new + text[end:]
     return text
 
 

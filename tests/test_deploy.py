@@ -135,35 +135,24 @@ def test_the_softmax_keeps_its_axis(tmp_path: Path) -> None:
     assert net.message.layer[-1].softmax_param.axis == 2
 
 
+def instead(layer_type: str, fields: str) -> str:
+    """The data layer as one of another type, with other fields in place of its transform."""
+    return DATA.replace('"Data"', f'"{layer_type}"').replace("transform_param { crop_size: 8 mirror: true }", fields)
+
+
 SOURCES = {
     "of every phase": DATA.replace("transform", "include { phase: TRAIN } transform")
     + DATA.replace("transform", "include { phase: TEST } transform"),
     "of a fork": DATA.replace('"Data"', '"AnnotatedData"'),
     "in Python": DATA.replace('"Data"', '"Python"'),
-    "in the text": DATA.replace('"Data"', '"Input"').replace(
-        "transform_param { crop_size: 8 mirror: true }",
-        "input_param { shape { dim: [1, 6, 8, 8] } shape { dim: 1 } }",
+    "in the text": instead("Input", "input_param { shape { dim: [1, 6, 8, 8] } shape { dim: 1 } }"),
+    "of no file": instead("DummyData", "dummy_data_param { shape { dim: [1, 6, 8, 8] } shape { dim: 1 } }"),
+    "of no file, in the old form": instead(
+        "DummyData", "dummy_data_param { num: 1 channels: 6 channels: 1 height: 8 height: 1 width: 8 width: 1 }"
     ),
-    "of no file": DATA.replace('"Data"', '"DummyData"').replace(
-        "transform_param { crop_size: 8 mirror: true }",
-        "dummy_data_param { shape { dim: [1, 6, 8, 8] } shape { dim: 1 } }",
-    ),
-    "of no file, in the old form": DATA.replace('"Data"', '"DummyData"').replace(
-        "transform_param { crop_size: 8 mirror: true }",
-        "dummy_data_param { num: 1 channels: 6 channels: 1 height: 8 height: 1 width: 8 width: 1 }",
-    ),
-    "of no file, one size for all": DATA.replace('"Data"', '"DummyData"').replace(
-        "transform_param { crop_size: 8 mirror: true }",
-        "dummy_data_param { num: 1 channels: 6 height: 8 width: 8 }",
-    ),
-    "in memory": DATA.replace('"Data"', '"MemoryData"').replace(
-        "transform_param { crop_size: 8 mirror: true }",
-        "memory_data_param { batch_size: 5 channels: 6 height: 8 width: 8 }",
-    ),
-    "of image files": DATA.replace('"Data"', '"ImageData"').replace(
-        "transform_param { crop_size: 8 mirror: true }",
-        "image_data_param { new_height: 8 new_width: 8 }",
-    ),
+    "of no file, one size for all": instead("DummyData", "dummy_data_param { num: 1 channels: 6 height: 8 width: 8 }"),
+    "in memory": instead("MemoryData", "memory_data_param { batch_size: 5 channels: 6 height: 8 width: 8 }"),
+    "of image files": instead("ImageData", "image_data_param { new_height: 8 new_width: 8 }"),
     "an old input": 'input: "data" input: "label" input_dim: [1, 6, 8, 8, 1, 1, 1, 1]',
 }
 

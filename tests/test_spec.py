@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutants import changed
 
 from netspec import Net, Solver, SpecError, parse_net, parse_solver, read_net, read_solver, to_text
 from netspec.schema.netspec_pb2 import NetParameter, NetState, SolverParameter
@@ -57,20 +58,8 @@ def check_message(error: SpecError, text: str) -> None:
     assert len(str(error)) < 300
 
 
-@st.composite
-def mutants(draw: st.DrawFn) -> str:
-    """A text of a net with a few pieces taken out, put in, doubled or exchanged."""
-    text = draw(st.sampled_from(TEXTS))
-    for _ in range(draw(st.integers(1, 3))):
-        start = draw(st.integers(0, len(text)))
-        end = min(len(text), start + draw(st.integers(0, 12)))
-        new = draw(st.sampled_from(TOKENS) | st.text(max_size=4) | st.just(text[start:end] * 2))
-        text = text[:start] + new + text[end:]
-    return text
-
-
 @settings(max_examples=300, deadline=None)
-@given(mutants())
+@given(st.sampled_from(TEXTS).flatmap(lambda text: changed(text, TOKENS)))
 def test_a_mutant_is_read_or_refused(text: str) -> None:
     """Whatever is done to a text, it is read, or refused with a SpecError that points into it."""
     try:

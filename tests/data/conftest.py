@@ -2,6 +2,7 @@
 
 import io
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -77,3 +78,20 @@ def picture(tmp_path, encode):
         return str(tmp_path / name)
 
     return picture
+
+
+@pytest.fixture
+def files_of_every_kind(tmp_path, picture, pixels, store_of):
+    """Write what a source of every type reads: seven images as an LMDB ("set"), as files of a list ("images") and with
+    their windows ("windows"), and a list of two HDF5 files ("files"). Gives the images."""
+    images = pixels(7, 3, 8, 9)
+    files = [picture(image, f"{index}.png") for index, image in enumerate(images)]
+    (tmp_path / "images").write_text("".join(f"{file} {index}\n" for index, file in enumerate(files)))
+    boxes = "".join(f"{n % 2} {n % 2} {n} 1 7 6\n" for n in range(6))
+    (tmp_path / "windows").write_text("".join(f"# 0\n{file}\n3\n8\n9\n6\n{boxes}" for file in files))
+    for name in ("a", "b"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["data"], file["label"] = np.random.default_rng(0).random((5, 2)), np.arange(5)
+    (tmp_path / "files").write_text(f"{tmp_path}/a\n{tmp_path}/b\n")
+    store_of(images)
+    return images

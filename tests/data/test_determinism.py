@@ -3,7 +3,6 @@
 from itertools import chain
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -44,18 +43,9 @@ LABELS = {
 
 
 @pytest.fixture
-def feed(tmp_path, picture, pixels, store_of):
+def feed(tmp_path, pixels, store_of, files_of_every_kind):
     """Make a source of the fields named."""
-    images = pixels(7, 3, 8, 9)
-    files = [picture(image, f"{index}.png") for index, image in enumerate(images)]
-    (tmp_path / "images").write_text("".join(f"{file} {index}\n" for index, file in enumerate(files)))
-    boxes = "".join(f"{n % 2} {n % 2} {n} 1 7 6\n" for n in range(6))
-    (tmp_path / "windows").write_text("".join(f"# 0\n{file}\n3\n8\n9\n6\n{boxes}" for file in files))
-    for name in ("a", "b"):
-        with h5py.File(tmp_path / name, "w") as file:
-            file["data"], file["label"] = np.random.default_rng(0).random((5, 2)), np.arange(5)
-    (tmp_path / "files").write_text(f"{tmp_path}/a\n{tmp_path}/b\n")
-    store_of(images)
+    images = files_of_every_kind
     nothing = Datum(channels=3, height=8, width=9)
     store_of([*images[:2], nothing, *images[2:], nothing], "torn")
     made = []

@@ -3,7 +3,6 @@
 import gc
 import threading
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -17,22 +16,13 @@ BATCH = 3
 
 
 @pytest.fixture
-def layers(tmp_path, picture, pixels, store_of):
+def layers(tmp_path, files_of_every_kind):
     """The text of a layer of every type, with all that is drawn at random."""
-    images = pixels(7, 3, 8, 9)
-    files = [picture(image, f"{index}.png") for index, image in enumerate(images)]
-    (tmp_path / "images").write_text("".join(f"{file} {index}\n" for index, file in enumerate(files)))
-    boxes = "".join(f"{n % 2} {n % 2} {n} 1 7 6\n" for n in range(6))
-    (tmp_path / "windows").write_text("".join(f"# 0\n{file}\n3\n8\n9\n6\n{boxes}" for file in files))
-    for name in ("a", "b"):
-        with h5py.File(tmp_path / name, "w") as file:
-            file["data"], file["label"] = np.random.default_rng(0).random((5, 2)), np.arange(5)
-    (tmp_path / "files").write_text(f"{tmp_path}/a\n{tmp_path}/b\n")
     size, drawn = f"batch_size: {BATCH}", "shuffle: true rand_skip: 4"
     crop = "transform_param { crop_size: 6 mirror: true mean_value: 9 scale: 0.5 }"
     noise = 'data_filler { type: "gaussian" } data_filler { type: "uniform" }'
     return {
-        "Data": f'data_param {{ source: "{store_of(images)}" {size} {drawn} }} {crop}',
+        "Data": f'data_param {{ source: "{tmp_path}/set" {size} {drawn} }} {crop}',
         "DummyData": f"dummy_data_param {{ shape {{ dim: [{BATCH}, 4] }} {noise} }}",
         "HDF5Data": f'hdf5_data_param {{ source: "{tmp_path}/files" {size} shuffle: true }}',
         "ImageData": f'image_data_param {{ source: "{tmp_path}/images" {size} {drawn} }} {crop}',

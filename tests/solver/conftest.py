@@ -86,6 +86,14 @@ def solver_of(write_solver: Write) -> Iterator[Callable[..., Solver]]:
 
 
 @pytest.fixture
+def trained(solver_of: Callable[..., Solver]) -> tuple[Solver, Path]:
+    """A solver after 3 iterations, and its snapshot there."""
+    solver = solver_of()
+    solver.step(3)
+    return solver, solver.snapshot()
+
+
+@pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractContextManager[None]]:
     """Let the n-th call of some functions of `os` raise, counted over all of them."""
 

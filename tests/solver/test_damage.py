@@ -6,31 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
+from written import blobs, same
 
 from netspec import SnapshotError, Solver
 from netspec.schema.netspec_pb2 import SolverState
 
 Build = Callable[..., Solver]
 ANOTHER_NET = Path(__file__).parents[1] / "golden" / "training"
-
-
-def blobs(solver: Solver) -> list[torch.Tensor]:
-    """Copies of every weight, statistic and history blob."""
-    live = [*(blob for layer in solver.net.layer_params.values() for blob in layer), *solver.update.history]
-    return [blob.detach().clone() for blob in live]
-
-
-def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-
-
-@pytest.fixture
-def trained(solver_of: Build) -> tuple[Solver, Path]:
-    """A solver after 3 iterations, and its snapshot there."""
-    solver = solver_of()
-    solver.step(3)
-    return solver, solver.snapshot()
 
 
 def flips(content: bytes) -> Iterator[bytes]:

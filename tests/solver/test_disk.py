@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from written import blobs, names, pairs, same
 
 from netspec import SnapshotError, Solver
 
@@ -16,25 +17,6 @@ Build = Callable[..., Solver]
 FULL = OSError(errno.ENOSPC, "No space left on device")
 BROKEN = OSError(errno.EIO, "Input/output error")
 SYNCS = ("fsync", "replace", "rename")
-
-
-def blobs(solver: Solver) -> list[torch.Tensor]:
-    """Copies of every weight, statistic and history blob."""
-    live = [*(blob for layer in solver.net.layer_params.values() for blob in layer), *solver.update.history]
-    return [blob.detach().clone() for blob in live]
-
-
-def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-
-
-def names(folder: Path) -> set[str]:
-    """The iterations and suffixes of the snapshot files in a folder, and whatever else is named like them."""
-    return {path.name.removeprefix("run_iter_") for path in folder.iterdir() if "run_iter" in path.name}
-
-
-def pairs(*iterations: int) -> set[str]:
-    return {f"{iteration}.{suffix}" for iteration in iterations for suffix in ("caffemodel", "solverstate")}
 
 
 @pytest.fixture

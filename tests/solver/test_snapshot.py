@@ -10,6 +10,7 @@ import pytest
 import torch
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.unknown_fields import UnknownFieldSet
+from written import blobs, names, pairs, same
 
 from netspec import DataError, SnapshotError, Solver
 from netspec.schema import netspec_pb2
@@ -20,24 +21,6 @@ from netspec.solver.state_file import read_state
 Build = Callable[..., Solver]
 STRANGERS = 10000
 """From this field number on, fields are ours and not Caffe's."""
-
-
-def blobs(solver: Solver) -> list[torch.Tensor]:
-    """Copies of every weight, statistic and history blob."""
-    live = [*(blob for layer in solver.net.layer_params.values() for blob in layer), *solver.update.history]
-    return [blob.detach().clone() for blob in live]
-
-
-def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-
-
-@pytest.fixture
-def trained(solver_of: Build) -> tuple[Solver, Path]:
-    """A solver after 3 iterations, and its snapshot there."""
-    solver = solver_of()
-    solver.step(3)
-    return solver, solver.snapshot()
 
 
 def caffe_message(name: str) -> type:
@@ -184,15 +167,6 @@ def test_a_run_whose_data_is_at_fault_is_saved(
 
 
 # --- several snapshots ------------------------------------------------------------------------------------------
-
-
-def names(folder: Path) -> set[str]:
-    """The iterations and suffixes of the snapshot files in a folder, and whatever else is named like them."""
-    return {path.name.removeprefix("run_iter_") for path in folder.iterdir() if "run_iter" in path.name}
-
-
-def pairs(*iterations: int) -> set[str]:
-    return {f"{iteration}.{suffix}" for iteration in iterations for suffix in ("caffemodel", "solverstate")}
 
 
 @pytest.mark.parametrize(("keep", "left"), [(0, (3, 6, 9, 12)), (1, (12,)), (2, (9, 12))])

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from written import blobs, same
 
 from netspec import SnapshotError, Solver
 from netspec.schema.netspec_pb2 import SolverState
@@ -22,17 +23,6 @@ FORMATS = {
     "SAFETENSORS": (".safetensors", ".solverstate"),
 }
 """How the files of each format end."""
-
-
-def blobs(solver: Solver) -> list[torch.Tensor]:
-    """Copies of every weight, statistic, averaged weight and history blob."""
-    average = solver.average.values if solver.average else []
-    live = [*(blob for layer in solver.net.layer_params.values() for blob in layer), *average, *solver.update.history]
-    return [blob.detach().clone() for blob in live]
-
-
-def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize("other_format", FORMATS)
