@@ -15,7 +15,7 @@ from netspec.data.sheet import Section, draw_sheet
 from netspec.data.undo import pixels_of
 from netspec.errors import DataError, SpecError
 from netspec.graph import PHASES, Graph, Node, build, net_state
-from netspec.layers.sources import SOURCE_TYPES, Source
+from netspec.layers.sources import SOURCE_TYPES, Source, SourceContext
 from netspec.overrides import Overrides
 from netspec.schema.netspec_pb2 import TEST, NetParameter, NetState, Phase
 from netspec.solver.nets import test_texts, train_text
@@ -73,7 +73,7 @@ def _sections(
 ) -> Iterator[Section]:
     graph = build(document, state)
     inputs = [node for node in graph.nodes if node.param.type in SOURCE_TYPES and node.param.type != "MemoryData"]
-    sources = compile_graph(Graph(document, state, inputs), {}, torch.device("cpu"), seed).sources
+    sources = compile_graph(Graph(document, state, inputs), {}, SourceContext(state.phase, seed)).sources
     try:
         for node, source in sources:
             tops = _first(source, count)

@@ -6,7 +6,7 @@ import keyword
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from netspec.layers.base import LARGEST_COUNT, Count, Shape
 from netspec.layers.sources import SOURCE_TYPES, Source, SourceContext
 from netspec.schema.netspec_pb2 import TRAIN
 
+_ALONE = SourceContext(TRAIN)
 _RESERVED = fx.GraphModule(nn.Module(), fx.Graph())
 """Has every attribute that a layer's key must not hide."""
 
@@ -50,15 +51,16 @@ class Compiled:
 
 
 def compile_graph(
-    graph: Graph, given: dict[str, Shape], device: torch.device, seed: int, allow_python: bool = False
+    graph: Graph, given: dict[str, Shape], context: SourceContext = _ALONE, allow_python: bool = False
 ) -> Compiled:
-    """Build every layer in order. `given` are shapes of inputs that stand in for the text's or the data's own; without
-    `allow_python`, a layer that runs code of the user's is refused."""
+    """Build every layer in order. `given` are shapes of inputs that stand in for the text's or the data's own; data is
+    opened as `context` says, but for the phase and the places of files. Without `allow_python`, a layer that runs code
+    of the user's is refused."""
     compiled = Compiled(graph, allow_python=allow_python)
     for node in graph.nodes:
         try:
             if node.param.type == "Input" or node.param.type in SOURCE_TYPES:
-                shapes = list(_open_input(compiled, node, given, device, seed))
+                shapes = list(_open_input(compiled, node, given, context))
             else:
                 shapes = _build_layer(compiled, node)
             _refuse_huge(node, shapes)
@@ -94,9 +96,7 @@ def field_holding(message: Message, value: object) -> tuple[str, ...]:
     return ()
 
 
-def _open_input(
-    compiled: Compiled, node: Node, given: dict[str, Shape], device: torch.device, seed: int
-) -> Iterable[Shape]:
+def _open_input(compiled: Compiled, node: Node, given: dict[str, Shape], context: SourceContext) -> Iterable[Shape]:
     """The shapes of a layer that reads no blob: as given by the caller, by the text, or by its data."""
     _check_count(node, "bottom", len(node.bottoms), 0)
     _set_loss_weights(compiled, node)
@@ -104,7 +104,7 @@ def _open_input(
     if set(node.tops) <= set(given):
         return [given[top] for top in node.tops]
     if node.param.type in SOURCE_TYPES:
-        shapes = _open_source(compiled, node, device, seed)
+        shapes = _open_source(compiled, node, context)
     else:
         shapes = [tuple(shape.dim) for shape in node.param.input_param.shape]
         shapes *= len(node.tops) if len(shapes) == 1 else 1
@@ -126,10 +126,10 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _open_source(compiled: Compiled, node: Node, device: torch.device, seed: int) -> list[Shape]:
+def _open_source(compiled: Compiled, node: Node, context: SourceContext) -> list[Shape]:
     """Open the data behind a data layer and keep it for the net to draw from."""
-    find = _finder(compiled, node)
-    source = SOURCE_TYPES[node.param.type](node.param, SourceContext(node.param.phase, seed, device, find))
+    context = replace(context, phase=node.param.phase, find=_finder(compiled, node))
+    source = SOURCE_TYPES[node.param.type](node.param, context)
     compiled.sources.append((node, source))
     _check_count(node, "top", len(node.tops), len(source.shapes))
     return list(source.shapes)

@@ -22,7 +22,7 @@ from netspec.graph import Node, build, net_state
 from netspec.inputs import as_blob, laid_out
 from netspec.layers import Layer
 from netspec.layers.base import Shape
-from netspec.layers.sources import ArraySource, Source
+from netspec.layers.sources import ArraySource, Source, SourceContext
 from netspec.loading import LoadReport, load, shared_blobs, some
 from netspec.log import logger
 from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState, Phase
@@ -41,6 +41,7 @@ class Net(nn.Module):
     is not opened. `weights` names a file to start from; with `strict` a blob of another shape there is an error,
     otherwise it stays as its filler made it. `share` is a net whose layers lend their blobs to those of the same
     name, as the train net does to a test net. `seed` is that of the data layers; fillers and dropout use torch's.
+    Of `ranks` processes that train together, the net of `rank` (from 0) gets its own share of the batches.
     `define` gives the variables of a template (``${NUM_LABELS}``) their values. Only with `allow_python` may the text's
     Python layers run.
 
@@ -60,6 +61,8 @@ class Net(nn.Module):
         strict: bool = True,
         device: str | torch.device = "cpu",
         seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
         share: Net | None = None,
         define: Mapping[str, str] | None = None,
         allow_python: bool = False,
@@ -73,7 +76,8 @@ class Net(nn.Module):
         self.graph = build(document, state or net_state(phase, level, stages))
         self.device = open_device(device)
         given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
-        self._compiled = compile_graph(self.graph, given, self.device, seed, allow_python)
+        context = SourceContext(self.graph.state.phase, seed, self.device, rank=rank, ranks=ranks)
+        self._compiled = compile_graph(self.graph, given, context, allow_python)
         check_memory(self._compiled, self.device)
         self.params: list[Param] = allocate(self._compiled, self.device, share.layer_params if share else {})
         self.layer_modules = self._compiled.root.to(self.device)  # its blobs are there; what a file gave is not

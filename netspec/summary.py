@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from google.protobuf.message import Message
 from torch import nn
 
@@ -73,7 +72,7 @@ def summarize(
     given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
     _check_given(graph, given)
     known, notes = _known_shapes(graph, given)
-    compiled = compile_graph(graph, known, torch.device("cpu"), seed=0, allow_python=allow_python)
+    compiled = compile_graph(graph, known, allow_python=allow_python)
     notes += filter(None, [remark_on_names(compiled)])
     rows = list(_rows(compiled))
     batch, item = _batch(compiled)

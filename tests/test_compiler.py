@@ -18,7 +18,7 @@ NO_DATA = (
 
 
 def compiled(text: str, phase: str = "TEST", **given: Shape) -> Compiled:
-    return compile_graph(build(parse(text, NetParameter), net_state(phase)), given, torch.device("cpu"), 0)
+    return compile_graph(build(parse(text, NetParameter), net_state(phase)), given)
 
 
 def layer(name: str, kind: str, bottoms: str, tops: str, rest: str = "") -> str:

@@ -48,7 +48,7 @@ def check_net(text: str, phase: str = "TEST", opened: bool = False) -> None:
     graph = build(net_document(parse(text, NetParameter, "a.prototxt")), net_state(phase))
     sources = [node for node in graph.nodes if node.param.type in SOURCE_TYPES and not opened]
     shapes = {top: (2,) if index else (2, 3, 64, 64) for node in sources for index, top in enumerate(node.tops)}
-    compiled = compile_graph(graph, shapes, CPU, seed=0)
+    compiled = compile_graph(graph, shapes)
     for _, source in compiled.sources:
         source.close()
     check_memory(compiled, CPU)

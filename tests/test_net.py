@@ -222,6 +222,7 @@ def test_phase_is_the_torch_mode(phase: str, training: bool) -> None:
     [
         ({"phase": "test"}, 'phase "test" is neither TRAIN nor TEST'),
         ({"shapes": {"dta": (1, 3, 8, 8)}}, '"dta", which is no input of this net'),
+        ({"rank": 2, "ranks": 2}, "rank 2 of 2 ranks: they count from 0"),
     ],
 )
 def test_wrong_arguments(options: dict[str, object], reason: str) -> None:

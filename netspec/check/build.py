@@ -57,7 +57,7 @@ def unknown_types(document: Document[NetParameter]) -> dict[int, SpecError]:
         if layer.type in KNOWN_TYPES:
             continue
         try:
-            compile_graph(Graph(document, NetState(), [Node(layer, ("layer", index))]), {}, torch.device("cpu"), seed=0)
+            compile_graph(Graph(document, NetState(), [Node(layer, ("layer", index))]), {})
         except SpecError as error:
             errors[index] = error
     return errors
@@ -152,7 +152,7 @@ def _compile(built: Built, part: Document[NetParameter]) -> None:
         if node.param.type in ("Input", *SOURCE_TYPES)
         for top, shape in zip(node.tops, row.tops, strict=True)
     }
-    compiled = compile_graph(graph, known, torch.device("cpu"), seed=0)
+    compiled = compile_graph(graph, known)
     built.errors += _filler_errors(compiled)
     # Blobs that are lent need no memory, but must have their names and multipliers right.
     lent = {layer.node.name: layer.module.blobs() for layer in reversed(compiled.layers)}

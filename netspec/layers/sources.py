@@ -75,6 +75,10 @@ class SourceContext:
     rank: int = 0
     ranks: int = 1
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.ranks:
+            raise ValueError(f"rank {self.rank} of {self.ranks} ranks: they count from 0")
+
 
 SourceType = Callable[[LayerParameter, SourceContext], Source]
 """How a source is built. LayerError on a wrong message."""

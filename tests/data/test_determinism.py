@@ -8,6 +8,7 @@ import pytest
 import torch
 from google.protobuf import text_format
 
+from netspec import Net, parse_net
 from netspec.data import records
 from netspec.data.mean import write_mean
 from netspec.layers.sources import SOURCE_TYPES, Source, SourceContext
@@ -97,6 +98,23 @@ def test_ranks_split_the_batch_of_a_process_alone(fields, feed):
     alone = feed(fields, size=12).next()[0]
     parts = torch.cat([feed(fields, rank=rank, ranks=4).next()[0] for rank in range(4)])
     assert torch.equal(alone, parts)
+
+
+def test_a_net_of_each_rank_draws_its_share(tmp_path, pixels, store_of):
+    """Nets of two ranks hand out the batches of a net alone, in turn."""
+    source = store_of(pixels(7, 3, 8, 9))
+    text = (
+        f'layer {{ name: "data" type: "Data" top: "data" top: "label" data_param {{ source: "{source}" '
+        "batch_size: 3 shuffle: true } transform_param { crop_size: 6 mirror: true } }"
+    )
+
+    def batches(count, **options):
+        net = Net(parse_net(text), "TRAIN", seed=3, **options)
+        return [net()["data"].clone() for _ in range(count)]
+
+    shares = [batches(3, rank=rank, ranks=2) for rank in range(2)]
+    together = [batch for batches in zip(*shares, strict=True) for batch in batches]
+    assert all(map(torch.equal, together, batches(6)))
 
 
 @pytest.mark.parametrize("fields", ["Data", "Data, not kept", "Data, damaged", "ImageData"])
