@@ -23,10 +23,17 @@ _SKIP = 4  # the draw of rand_skip, beside those of the transform
 
 def words(counters: Indices, *key: int) -> Words:
     """One 64-bit word a counter: SplitMix64 (Steele, Lea and Flood 2014), its start mixed from the numbers of `key`."""
+    return _mix(_start(*key) + (counters.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN))
+
+
+@lru_cache(maxsize=64)
+def _start(*key: int) -> Words:
+    """Where the words of a key start: every batch asks for the same few."""
     state = np.zeros(1, np.uint64)
     for number in key:
         state = _mix(state + np.uint64((number + 1) * _GOLDEN & _MASK))
-    return _mix(state + (counters.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN))
+    state.setflags(write=False)
+    return state
 
 
 def below(random: Words, bounds: Indices | int) -> Indices:
