@@ -152,7 +152,7 @@ class Records:
 
     def _find_or_write(self) -> Set | None:
         key = f"{self.store.identity} colour={self._colour}"
-        path = cache_file(f"{self.store.path.resolve()} {self._colour}")
+        path = cache_file(f"{self.store.path.resolve()} {self._colour} {self.shape}")
         if (found := open_set(path, key)) is not None:
             return found
         try:
@@ -172,7 +172,7 @@ class Records:
         """The set in order, decoded by a few threads, into `whole` where it is given."""
         starts = range(0, len(self), _PART)
         with ThreadPoolExecutor(_THREADS) as pool:
-            yield from _in_order(pool, partial(self._part, whole=whole), starts)
+            yield from in_order(pool, partial(self._part, whole=whole), starts)
 
     def _part(self, start: int, whole: Pixels | None = None) -> Set:
         indices = range(start, min(start + _PART, len(self)))
@@ -213,7 +213,7 @@ def read_image(store: Store, index: int, colour: bool | None) -> tuple[Pixels, L
         raise DataError(f"{store.where(index)}: {type(error).__name__}: {error}") from error
 
 
-def _in_order(pool: ThreadPoolExecutor, work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
+def in_order(pool: ThreadPoolExecutor, work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
     """Map over the items with a few of them ahead, so that a slow reader does not fill the memory."""
     items = iter(items)
     pending: deque[Future[_Out]] = deque(pool.submit(work, item) for item in islice(items, 2 * _THREADS))

@@ -1,12 +1,15 @@
 """Decoded sets: kept in memory or in a file, or decoded as they are used."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from netspec.data import cache, datum_store, records
 from netspec.data.datum import Datum, encoded_datum, raw_datum
+from netspec.data.image_list import ImageFiles, ListedImages
+from netspec.data.list_file import read_listing
 from netspec.data.lmdb_store import LmdbStore
 from netspec.data.records import Records
 from netspec.errors import DataError
@@ -81,6 +84,19 @@ def test_a_changed_store_is_decoded_anew(images, store_of, small_memory, cache_f
     opened(path).fetch(np.arange(3))
     assert len(decoded) == COUNT + 1
     assert len(list(cache_folder.iterdir())) == 1
+
+
+def test_two_sizes_of_one_set_are_kept_beside_each_other(images, picture, tmp_path, small_memory, cache_folder):
+    """Runs that resize one list differently do not decode it anew in turn."""
+    (tmp_path / "list").write_text(f"{picture(images[0], 'a.png')} 0\n")
+
+    def sized(*size):
+        return Records(ListedImages(read_listing(tmp_path / "list", 1), ImageFiles("", Path), size), True)
+
+    for size in ((3, 3), (6, 5)):
+        sized(*size).fetch(np.arange(1))
+    assert len(list(cache_folder.iterdir())) == 2
+    assert sized(3, 3).fetch(np.arange(1))[0].shape == (1, 3, 3, 3)
 
 
 def header_of_another(data):
