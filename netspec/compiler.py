@@ -162,7 +162,7 @@ def _build_layer(compiled: Compiled, node: Node) -> list[Shape]:
     maker = compiled.makers.get(node.bottoms[0]) if node.bottoms else None
     module.in_place = node.tops == node.bottoms and maker is not None and not maker.needs_top
     compiled.makers.update(dict.fromkeys(node.tops, module))
-    key = _free_key(compiled.root, node.name)
+    key = free_key(compiled.root, node.name)
     compiled.root.add_module(key, module)
     compiled.layers.append(BuiltLayer(node, key, module))
     return [tuple(top.shape) for top in tops]
@@ -199,7 +199,7 @@ def _run_on_meta(compiled: Compiled, node: Node, layer_type: LayerType) -> tuple
     return module, [tops] if isinstance(tops, Tensor) else tops or ()
 
 
-def _free_key(root: nn.Module, name: str) -> str:
+def free_key(root: nn.Module, name: str) -> str:
     """A layer's name as fx can call it: nothing that Python reads, no attribute of a module hidden, no name twice."""
     key = re.sub(r"[^\w/ -]", "_", name) or "layer"
     if hasattr(_RESERVED, key) or keyword.iskeyword(key):

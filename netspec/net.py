@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from netspec.blobs import Param, allocate, check_names, remark_on_names
-from netspec.compiler import BuiltLayer, compile_graph, first_line
+from netspec.compiler import BuiltLayer, compile_graph, first_line, free_key
 from netspec.costs import check_memory
 from netspec.debug_info import shown
 from netspec.deploy import deploy_net
 from netspec.errors import SpecError
+from netspec.forms import PLAIN, Site, sites
 from netspec.graph import Node, build, net_state
 from netspec.inputs import as_blob, laid_out
 from netspec.layers import Layer
@@ -85,7 +86,8 @@ class Net(nn.Module):
         self.inputs: dict[str, Tensor] = {}
         self.allow_python = allow_python
         self.debug_info = bool(document.message.debug_info)
-        self._wired_by_blobs: dict[tuple[str, ...], Wired] = {}
+        self._forms: dict[str, Site] = {}
+        self._wired_by_blobs: dict[tuple[tuple[str, ...], tuple[str, ...]], Wired] = {}
         self._wired(self.outputs)  # now, since torch.compile cannot trace how a pass is wired
         if remark := remark_on_names(self._compiled):
             logger.warning("%s: %s", document.path, remark)
@@ -214,13 +216,36 @@ class Net(nn.Module):
         for _, source in self.sources:
             source.close()
 
+    @property
+    def sites(self) -> list[Site]:
+        """The places of this net that have other forms than the plain one."""
+        return sites(self._compiled)
+
+    def use_forms(self, names: Mapping[str, str]) -> None:
+        """Compute sites, by their keys, in the forms of these names, and all else plainly. Of two sites that share a
+        layer the first one counts. A layer with forward hooks is computed plainly as long as it has them."""
+        root = self._compiled.root
+        for key in self._forms:
+            delattr(root, key)
+        self._forms, taken = {}, set[str]()
+        for site in self.sites:
+            keys = {layer.key for layer in site.layers}
+            if not keys & taken and (module := site.made(names.get(site.key, PLAIN))) is not None:
+                key = free_key(root, f"{site.key}_{names[site.key]}")
+                root.add_module(key, module.train(self.training))
+                self._forms[key] = site
+                taken |= keys
+        self._wired_by_blobs.clear()
+
     def _wired(self, blobs: tuple[str, ...]) -> Wired:
-        if blobs not in self._wired_by_blobs:
+        forms = {key: site for key, site in self._forms.items() if not site.is_hooked}
+        key = blobs, tuple(forms)
+        if key not in self._wired_by_blobs:
             for name in blobs:
                 if name not in self.blob_shapes:
                     raise ValueError(f'there is no blob "{name}" in this net; it has {some(self.blob_shapes)}')
-            self._wired_by_blobs[blobs] = wire(self._compiled, blobs)
-        return self._wired_by_blobs[blobs]
+            self._wired_by_blobs[key] = wire(self._compiled, blobs, forms)
+        return self._wired_by_blobs[key]
 
     def _forced(self, wired: Wired, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The inputs that must get a gradient, as leaves that take one."""

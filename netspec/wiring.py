@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import fx
 
 from netspec.compiler import BuiltLayer, Compiled
+from netspec.forms import Site
 
 
 @dataclass(frozen=True)
@@ -22,23 +23,26 @@ class Wired:
     forced: list[str]
 
 
-def wire(compiled: Compiled, blobs: tuple[str, ...]) -> Wired:
+def wire(compiled: Compiled, blobs: tuple[str, ...], forms: Mapping[str, Site] | None = None) -> Wired:
     """Wire the layers that `blobs` need, and those with an effect of their own that need no further inputs, or all
     of these where the blobs are all that the net puts out. A layer that works in place rebinds the blob's name: a
-    later reader sees its result, autograd keeps what it needs. The module returns a dict of the blobs."""
+    later reader sees its result, autograd keeps what it needs. The module returns a dict of the blobs.
+
+    `forms` are modules of the net that compute the layers of a site; each is used unless it would hide a blob that is
+    asked for. Of two that share a layer the first one is."""
     graph = fx.Graph()
     inputs = {name: graph.placeholder(argument) for name, argument in _arguments(compiled.inputs).items()}
     values, effects = dict(inputs), []
     forced: set[fx.Node] = set()
-    for layer in compiled.layers:
+    for layer, key, tops in _calls(compiled, blobs, forms or {}):
         bottoms = []
         for index, name in enumerate(layer.node.bottoms):
             flow = _gradient_flows(compiled, layer, index)
             forced |= {values[name]} if flow else set()
             bottoms.append(graph.call_method("detach", (values[name],)) if flow is False else values[name])
-        result = graph.call_module(layer.key, tuple(bottoms))
+        result = graph.call_module(key, tuple(bottoms))
         effects += [result] if layer.module.has_effect else []
-        _bind(graph, layer.node.tops, result, values)
+        _bind(graph, tops, result, values)
     whole = set(compiled.graph.outputs) - set(compiled.inputs) <= set(blobs)
     kept = _needed(graph.output({name: values[name] for name in blobs}), effects, whole)
     for node in reversed(graph.nodes):
@@ -46,6 +50,25 @@ def wire(compiled: Compiled, blobs: tuple[str, ...]) -> Wired:
             graph.erase_node(node)
     used = [name for name in inputs if inputs[name] in kept]
     return Wired(fx.GraphModule(compiled.root, graph), used, [name for name in used if inputs[name] in forced])
+
+
+def _calls(
+    compiled: Compiled, blobs: tuple[str, ...], forms: Mapping[str, Site]
+) -> Iterator[tuple[BuiltLayer, str, tuple[str, ...]]]:
+    """What is called in order: the layer that reads the bottoms, the key of the module, and the tops that it makes."""
+    rows: dict[str, tuple[str, Site]] = {}
+    for key, site in forms.items():
+        if not (site.hidden & set(blobs)):
+            rows.setdefault(site.layers[0].key, (key, site))
+    layers = iter(compiled.layers)
+    for layer in layers:
+        if layer.key not in rows:
+            yield layer, layer.key, layer.node.tops
+            continue
+        key, site = rows[layer.key]
+        for other in site.layers[1:]:
+            assert next(layers) is other, "the layers of a site follow each other"
+        yield layer, key, site.layers[-1].node.tops
 
 
 def _gradient_flows(compiled: Compiled, layer: BuiltLayer, bottom: int) -> bool | None:

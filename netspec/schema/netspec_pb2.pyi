@@ -1312,7 +1312,7 @@ class FreezeParameter(_message.Message):
     def __init__(self, layer: _Optional[_Iterable[str]] = ..., until: _Optional[int] = ...) -> None: ...
 
 class SolverParameter(_message.Message):
-    __slots__ = ("net", "net_param", "train_net", "test_net", "train_net_param", "test_net_param", "train_state", "test_state", "weights", "test_iter", "test_interval", "test_compute_loss", "test_initialization", "display", "average_loss", "max_iter", "iter_size", "base_lr", "lr_policy", "gamma", "power", "stepsize", "stepvalue", "warmup_iter", "warmup_start_lr", "min_lr", "plateau_patience", "watch", "watch_mode", "watch_threshold", "stop_patience", "freeze", "type", "momentum", "momentum2", "rms_decay", "delta", "weight_decay", "regularization_type", "clip_gradients", "solver_type", "local_gw_ratio", "ema_decay", "test_ema", "snapshot", "snapshot_prefix", "snapshot_diff", "snapshot_format", "snapshot_after_train", "snapshot_keep", "snapshot_best", "tensorboard", "solver_mode", "device_id", "random_seed", "debug_info", "layer_wise_reduce", "engine")
+    __slots__ = ("net", "net_param", "train_net", "test_net", "train_net_param", "test_net_param", "train_state", "test_state", "weights", "test_iter", "test_interval", "test_compute_loss", "test_initialization", "display", "average_loss", "max_iter", "iter_size", "base_lr", "lr_policy", "gamma", "power", "stepsize", "stepvalue", "warmup_iter", "warmup_start_lr", "min_lr", "plateau_patience", "watch", "watch_mode", "watch_threshold", "stop_patience", "freeze", "type", "momentum", "momentum2", "rms_decay", "delta", "weight_decay", "regularization_type", "clip_gradients", "solver_type", "local_gw_ratio", "ema_decay", "test_ema", "snapshot", "snapshot_prefix", "snapshot_diff", "snapshot_format", "snapshot_after_train", "snapshot_keep", "snapshot_best", "tensorboard", "solver_mode", "device_id", "random_seed", "debug_info", "layer_wise_reduce", "engine", "precision", "memory_format", "compile", "capture", "data_residence", "forms", "exact", "fast", "keep_memory")
     class SnapshotFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         HDF5: _ClassVar[SolverParameter.SnapshotFormat]
@@ -1407,6 +1407,15 @@ class SolverParameter(_message.Message):
     DEBUG_INFO_FIELD_NUMBER: _ClassVar[int]
     LAYER_WISE_REDUCE_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    COMPILE_FIELD_NUMBER: _ClassVar[int]
+    CAPTURE_FIELD_NUMBER: _ClassVar[int]
+    DATA_RESIDENCE_FIELD_NUMBER: _ClassVar[int]
+    FORMS_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    FAST_FIELD_NUMBER: _ClassVar[int]
+    KEEP_MEMORY_FIELD_NUMBER: _ClassVar[int]
     net: str
     net_param: NetParameter
     train_net: str
@@ -1465,7 +1474,78 @@ class SolverParameter(_message.Message):
     debug_info: bool
     layer_wise_reduce: bool
     engine: str
-    def __init__(self, net: _Optional[str] = ..., net_param: _Optional[_Union[NetParameter, _Mapping]] = ..., train_net: _Optional[str] = ..., test_net: _Optional[_Iterable[str]] = ..., train_net_param: _Optional[_Union[NetParameter, _Mapping]] = ..., test_net_param: _Optional[_Iterable[_Union[NetParameter, _Mapping]]] = ..., train_state: _Optional[_Union[NetState, _Mapping]] = ..., test_state: _Optional[_Iterable[_Union[NetState, _Mapping]]] = ..., weights: _Optional[_Iterable[str]] = ..., test_iter: _Optional[_Iterable[int]] = ..., test_interval: _Optional[int] = ..., test_compute_loss: bool = ..., test_initialization: bool = ..., display: _Optional[int] = ..., average_loss: _Optional[int] = ..., max_iter: _Optional[int] = ..., iter_size: _Optional[int] = ..., base_lr: _Optional[float] = ..., lr_policy: _Optional[str] = ..., gamma: _Optional[float] = ..., power: _Optional[float] = ..., stepsize: _Optional[int] = ..., stepvalue: _Optional[_Iterable[int]] = ..., warmup_iter: _Optional[int] = ..., warmup_start_lr: _Optional[float] = ..., min_lr: _Optional[float] = ..., plateau_patience: _Optional[int] = ..., watch: _Optional[str] = ..., watch_mode: _Optional[_Union[SolverParameter.WatchMode, str]] = ..., watch_threshold: _Optional[float] = ..., stop_patience: _Optional[int] = ..., freeze: _Optional[_Iterable[_Union[FreezeParameter, _Mapping]]] = ..., type: _Optional[str] = ..., momentum: _Optional[float] = ..., momentum2: _Optional[float] = ..., rms_decay: _Optional[float] = ..., delta: _Optional[float] = ..., weight_decay: _Optional[float] = ..., regularization_type: _Optional[str] = ..., clip_gradients: _Optional[float] = ..., solver_type: _Optional[_Union[SolverParameter.SolverType, str]] = ..., local_gw_ratio: _Optional[float] = ..., ema_decay: _Optional[float] = ..., test_ema: bool = ..., snapshot: _Optional[int] = ..., snapshot_prefix: _Optional[str] = ..., snapshot_diff: bool = ..., snapshot_format: _Optional[_Union[SolverParameter.SnapshotFormat, str]] = ..., snapshot_after_train: bool = ..., snapshot_keep: _Optional[int] = ..., snapshot_best: bool = ..., tensorboard: bool = ..., solver_mode: _Optional[_Union[SolverParameter.SolverMode, str]] = ..., device_id: _Optional[int] = ..., random_seed: _Optional[int] = ..., debug_info: bool = ..., layer_wise_reduce: bool = ..., engine: _Optional[str] = ...) -> None: ...
+    precision: Precision.Kind
+    memory_format: MemoryFormat.Kind
+    compile: Compile.Kind
+    capture: Capture.Kind
+    data_residence: Residence.Kind
+    forms: bool
+    exact: bool
+    fast: bool
+    keep_memory: bool
+    def __init__(self, net: _Optional[str] = ..., net_param: _Optional[_Union[NetParameter, _Mapping]] = ..., train_net: _Optional[str] = ..., test_net: _Optional[_Iterable[str]] = ..., train_net_param: _Optional[_Union[NetParameter, _Mapping]] = ..., test_net_param: _Optional[_Iterable[_Union[NetParameter, _Mapping]]] = ..., train_state: _Optional[_Union[NetState, _Mapping]] = ..., test_state: _Optional[_Iterable[_Union[NetState, _Mapping]]] = ..., weights: _Optional[_Iterable[str]] = ..., test_iter: _Optional[_Iterable[int]] = ..., test_interval: _Optional[int] = ..., test_compute_loss: bool = ..., test_initialization: bool = ..., display: _Optional[int] = ..., average_loss: _Optional[int] = ..., max_iter: _Optional[int] = ..., iter_size: _Optional[int] = ..., base_lr: _Optional[float] = ..., lr_policy: _Optional[str] = ..., gamma: _Optional[float] = ..., power: _Optional[float] = ..., stepsize: _Optional[int] = ..., stepvalue: _Optional[_Iterable[int]] = ..., warmup_iter: _Optional[int] = ..., warmup_start_lr: _Optional[float] = ..., min_lr: _Optional[float] = ..., plateau_patience: _Optional[int] = ..., watch: _Optional[str] = ..., watch_mode: _Optional[_Union[SolverParameter.WatchMode, str]] = ..., watch_threshold: _Optional[float] = ..., stop_patience: _Optional[int] = ..., freeze: _Optional[_Iterable[_Union[FreezeParameter, _Mapping]]] = ..., type: _Optional[str] = ..., momentum: _Optional[float] = ..., momentum2: _Optional[float] = ..., rms_decay: _Optional[float] = ..., delta: _Optional[float] = ..., weight_decay: _Optional[float] = ..., regularization_type: _Optional[str] = ..., clip_gradients: _Optional[float] = ..., solver_type: _Optional[_Union[SolverParameter.SolverType, str]] = ..., local_gw_ratio: _Optional[float] = ..., ema_decay: _Optional[float] = ..., test_ema: bool = ..., snapshot: _Optional[int] = ..., snapshot_prefix: _Optional[str] = ..., snapshot_diff: bool = ..., snapshot_format: _Optional[_Union[SolverParameter.SnapshotFormat, str]] = ..., snapshot_after_train: bool = ..., snapshot_keep: _Optional[int] = ..., snapshot_best: bool = ..., tensorboard: bool = ..., solver_mode: _Optional[_Union[SolverParameter.SolverMode, str]] = ..., device_id: _Optional[int] = ..., random_seed: _Optional[int] = ..., debug_info: bool = ..., layer_wise_reduce: bool = ..., engine: _Optional[str] = ..., precision: _Optional[_Union[Precision.Kind, str]] = ..., memory_format: _Optional[_Union[MemoryFormat.Kind, str]] = ..., compile: _Optional[_Union[Compile.Kind, str]] = ..., capture: _Optional[_Union[Capture.Kind, str]] = ..., data_residence: _Optional[_Union[Residence.Kind, str]] = ..., forms: bool = ..., exact: bool = ..., fast: bool = ..., keep_memory: bool = ...) -> None: ...
+
+class Precision(_message.Message):
+    __slots__ = ()
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FP32: _ClassVar[Precision.Kind]
+        TF32: _ClassVar[Precision.Kind]
+        BF16: _ClassVar[Precision.Kind]
+        FP16: _ClassVar[Precision.Kind]
+    FP32: Precision.Kind
+    TF32: Precision.Kind
+    BF16: Precision.Kind
+    FP16: Precision.Kind
+    def __init__(self) -> None: ...
+
+class MemoryFormat(_message.Message):
+    __slots__ = ()
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        AUTO: _ClassVar[MemoryFormat.Kind]
+        CONTIGUOUS: _ClassVar[MemoryFormat.Kind]
+        CHANNELS_LAST: _ClassVar[MemoryFormat.Kind]
+    AUTO: MemoryFormat.Kind
+    CONTIGUOUS: MemoryFormat.Kind
+    CHANNELS_LAST: MemoryFormat.Kind
+    def __init__(self) -> None: ...
+
+class Compile(_message.Message):
+    __slots__ = ()
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        NONE: _ClassVar[Compile.Kind]
+        BLOCKS: _ClassVar[Compile.Kind]
+        WHOLE: _ClassVar[Compile.Kind]
+    NONE: Compile.Kind
+    BLOCKS: Compile.Kind
+    WHOLE: Compile.Kind
+    def __init__(self) -> None: ...
+
+class Capture(_message.Message):
+    __slots__ = ()
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        AUTO: _ClassVar[Capture.Kind]
+        ON: _ClassVar[Capture.Kind]
+        OFF: _ClassVar[Capture.Kind]
+    AUTO: Capture.Kind
+    ON: Capture.Kind
+    OFF: Capture.Kind
+    def __init__(self) -> None: ...
+
+class Residence(_message.Message):
+    __slots__ = ()
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        AUTO: _ClassVar[Residence.Kind]
+        DEVICE: _ClassVar[Residence.Kind]
+        HOST: _ClassVar[Residence.Kind]
+    AUTO: Residence.Kind
+    DEVICE: Residence.Kind
+    HOST: Residence.Kind
+    def __init__(self) -> None: ...
 
 class SolverState(_message.Message):
     __slots__ = ("iter", "learned_net", "history", "current_step", "run", "checksum")
