@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "netspec"
 
 ORDER = (
-    "errors", "log", "schema", "positions", "templates", "forks", "mistakes", "spec", "files", "upgrade",
+    "errors", "log", "allocator", "schema", "positions", "templates", "forks", "mistakes", "spec", "files", "upgrade",
     "weights", "graph", "fillers", "keywords", "builder", "params", "layers", "deploy", "compiler", "forms",
     "costs", "blobs", "loading", "inputs", "wiring", "debug_info", "net", "summary", "data", "overrides", "evaluate",
     "solver", "batch_sheet", "curves", "plot", "reference", "check", "coord_map", "__init__", "tools",
