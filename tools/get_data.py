@@ -31,6 +31,8 @@ def parse() -> argparse.Namespace:
     folder.add_argument("--seed", type=int, default=0, help="decides which part, and the order of train (%(default)s)")
     folder.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="resize to this, in pixels")
     folder.add_argument("--gray", dest="colour", action="store_false", help="store one channel")
+    skip = "leave out up to N files that are no images"
+    folder.add_argument("--skip-damaged", type=int, default=0, metavar="N", help=skip)
     for name, one in own.items():
         one.add_argument("--out", type=Path, default=Path("data", name), help="the folder to write (%(default)s)")
         one.add_argument("--force", action="store_true", help="replace a set that is there already")
@@ -42,8 +44,10 @@ def main() -> int:
     # Imported late: --help answers at once.
     from importlib import import_module
 
+    from netspec import log_to_stderr
     from netspec.errors import DataError
 
+    log_to_stderr()
     try:
         print(import_module(f"netspec.data.{SETS[options.pop('set')][0]}").make(**options))
     except (DataError, OSError) as error:

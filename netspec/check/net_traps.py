@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from netspec.check.build import KNOWN_TYPES
 from netspec.check.findings import NOTE, TRAP, Finding
+from netspec.data.leveldb_store import is_leveldb
 from netspec.graph import Node
 from netspec.layers import LAYER_TYPES
 from netspec.layers.sources import SOURCE_TYPES
@@ -151,9 +152,10 @@ def unread_message(view: NetView, node: Node) -> Iterator[Finding]:
 
 
 def backend(view: NetView, node: Node) -> Iterator[Finding]:
-    """What Caffe's own default would be."""
-    if node.param.type == "Data" and not node.param.data_param.HasField("backend"):
-        reason = "Caffe itself reads a LevelDB where no backend is given: backend: LMDB"
+    """What Caffe's own default would be, unless that is what lies there."""
+    data = node.param.data_param
+    if node.param.type == "Data" and not data.HasField("backend") and not is_leveldb(view.document.find(data.source)):
+        reason = "Caffe itself reads a LevelDB where no backend is given; an LMDB needs backend: LMDB"
         yield from view.finding(NOTE, node, reason, "data_param")
 
 

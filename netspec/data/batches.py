@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -72,12 +73,15 @@ class Batches(ABC, Generic[Loaded]):
             chosen = np.arange(first, min(first + self.size, self.length))
             yield self.load(chosen, chosen)
 
-    def start(self, batches: Iterator[Loaded], depth: int) -> tuple[Prefetch[Any], Iterator[Tops]]:
-        """Run batches in the background, `depth` of them ahead: what to close in the end, and their tops."""
+    def start(
+        self, batches: Iterator[Loaded], depth: int, origin: Path | None = None
+    ) -> tuple[Prefetch[Any], Iterator[Tops]]:
+        """Run batches in the background, `depth` of them ahead: what to close in the end, and their tops. `origin` is
+        how the log names where they come from."""
         if self.device.type == "cpu":
-            done = Prefetch(map(self.finish, batches), depth)
+            done = Prefetch(map(self.finish, batches), depth, origin)
             return done, done
-        loaded = Prefetch(map(self.pin, batches) if self.device.type == "cuda" else batches, depth)
+        loaded = Prefetch(map(self.pin, batches) if self.device.type == "cuda" else batches, depth, origin)
         return loaded, map(self.finish, loaded)
 
 

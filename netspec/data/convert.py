@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,9 +19,18 @@ from netspec.data.hdf5_set import write_hdf5
 from netspec.data.image_files import ImageFile
 from netspec.data.lmdb_store import write_lmdb
 from netspec.data.order import permutation
+from netspec.data.records import in_order
 from netspec.errors import DataError
 
+_THREADS = min(4, os.cpu_count() or 1)
+_PART = 8
+"""How many files a thread takes at once: one alone may take less time than to hand it over."""
+
 _log = logging.getLogger("netspec")
+
+
+class _NoImageError(DataError):
+    """A file can be read, but is no image."""
 
 
 class Damaged:
@@ -34,23 +48,49 @@ class Damaged:
 
 def records(
     files: Iterable[ImageFile], form: Form, check_size: bool = False, damaged: Damaged | None = None
-) -> Iterator[tuple[int, Record]]:
-    """Each file's place among them, and what is stored of it. With `check_size` all images must have one size.
-    DataErrors name the file."""
+) -> Generator[tuple[int, Record], None, None]:
+    """Each file's place among them, and what is stored of it, a few prepared ahead by threads. With `check_size` all
+    images must have one size. DataErrors name the file."""
     shape: tuple[int, ...] = ()
     damaged = damaged or Damaged()
-    for number, file in enumerate(files):
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        parts = in_order(pool, partial(_prepared, form=form), _parts(files))
+        for number, (file, found) in enumerate(chain.from_iterable(parts)):
+            if isinstance(found, _NoImageError):
+                damaged(found)
+                continue
+            if isinstance(found, DataError):
+                raise found
+            shape = shape or found.image.shape
+            if check_size and found.image.shape != shape:
+                sizes = f"an image of {found.image.shape} where the first is {shape}"
+                raise DataError(f"{file.where}: {sizes}; resizing makes them alike")
+            yield number, found
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _parts(files: Iterable[ImageFile]) -> Iterator[list[ImageFile]]:
+    files = iter(files)
+    while part := list(islice(files, _PART)):
+        yield part
+
+
+def _prepared(files: list[ImageFile], form: Form) -> list[tuple[ImageFile, Record | DataError]]:
+    """Files and what is stored of each, or why it cannot be."""
+    return [(file, _record(file, form)) for file in files]
+
+
+def _record(file: ImageFile, form: Form) -> Record | DataError:
+    try:
         data = file.read()
-        try:
-            found = record(file.name, data, file.labels, form)
-        except DataError as error:
-            damaged(DataError(f"{file.where}: {error}"))
-            continue
-        shape = shape or found.image.shape
-        if check_size and found.image.shape != shape:
-            sizes = f"an image of {found.image.shape} where the first is {shape}"
-            raise DataError(f"{file.where}: {sizes}; resizing makes them alike")
-        yield number, found
+    except DataError as error:
+        return error
+    try:
+        return record(file.name, data, file.labels, form)
+    except DataError as error:
+        return _NoImageError(f"{file.where}: {error}")
 
 
 def convert(
@@ -72,11 +112,11 @@ def convert(
     if shuffle:
         files = [files[index] for index in permutation(len(files), seed)]
     damaged, progress = Damaged(skip_damaged), tqdm(files, desc=f"write {out.name}", unit="image")
-    found = records(progress, form, check_size or backend == "hdf5", damaged)
-    if backend == "hdf5":
-        write_hdf5(out, (entry for _, entry in found))
-    else:
-        write_lmdb(out, ((key(number, entry.name), entry.datum.SerializeToString()) for number, entry in found))
+    with closing(records(progress, form, check_size or backend == "hdf5", damaged)) as found:
+        if backend == "hdf5":
+            write_hdf5(out, (entry for _, entry in found))
+        else:
+            write_lmdb(out, ((key(number, entry.name), entry.datum.SerializeToString()) for number, entry in found))
     left_out = f", {damaged.count} left out" if damaged.count else ""
     return f"{out}: {len(files) - damaged.count} images{left_out}"
 

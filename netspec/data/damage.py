@@ -167,7 +167,12 @@ class Watch:
 
     def _look(self, file: Path) -> None:
         if _state(file) != self._files[file]:
-            raise DataError(f"{file} has changed since it was opened; a run needs it as it was: start again with it")
+            raise changed(file)
+
+
+def changed(file: Path | str) -> DataError:
+    """What is said of a file that is no longer what it was."""
+    return DataError(f"{file} has changed since it was opened; a run needs it as it was: start again with it")
 
 
 def _state(file: Path) -> _State:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,16 @@ class Feed:
     `netspec.layers.sources.Source` says what its members mean.
 
     The class of a data layer type derives from it: it reads its message, opens its files (LayerError, DataError) and
-    makes the batches. A change of one of `files` while batches are made is a DataError.
+    makes the batches. A change of one of `files` while batches are made is a DataError; the first of them names the
+    feed in the log.
     """
 
     def __init__(
-        self, batches: Batches[Any], prefetch: int, context: SourceContext, files: Iterable[Path] = ()
+        self, batches: Batches[Any], prefetch: int, context: SourceContext, files: Sequence[Path] = ()
     ) -> None:
         self._batches, self._prefetch = batches, prefetch
         self._share = context.rank, context.ranks
-        self._watch = Watch(files)
+        self._watch, self._origin = Watch(files), next(iter(files), None)
         self.shapes: list[Shape] = batches.shapes
         self.epoch_size = batches.length
         self.wait_seconds = 0.0
@@ -57,7 +58,7 @@ class Feed:
         started = time.perf_counter()
         if self._running is None:
             loaded = self._watch.over(self._batches.after(self._position, *self._share))
-            ahead, self._running = self._batches.start(loaded, self._prefetch)
+            ahead, self._running = self._batches.start(loaded, self._prefetch, self._origin)
             # Also stops the thread when the feed is forgotten or the interpreter ends.
             self._stop = weakref.finalize(self, ahead.close)
         tops = next(self._running)[: len(self.shapes)]
@@ -69,7 +70,7 @@ class Feed:
         """Every record exactly once, in order, the last batch short, of which each rank has its share; `position`
         stays as it is."""
         loaded = self._watch.over(self._batches.once(*self._share))
-        ahead, batches = self._batches.start(loaded, self._prefetch)
+        ahead, batches = self._batches.start(loaded, self._prefetch, self._origin)
         try:
             for tops in batches:
                 yield tops[: len(self.shapes)]

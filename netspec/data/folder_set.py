@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from netspec.data.convert import records
-from netspec.data.form import KEEP, Form
+from netspec.data.convert import Damaged, records
+from netspec.data.form import KEEP, Form, Record
 from netspec.data.image_files import ImageFile, image_files
 from netspec.data.made_set import Split, Splits, make_set
 from netspec.data.order import permutation
@@ -25,6 +25,7 @@ def make(
     seed: int = 0,
     size: tuple[int, int] | None = None,
     colour: bool = True,
+    skip_damaged: int = 0,
     force: bool = False,
 ) -> str:
     """Write the images of a folder into the folder `out`, and return a line on what was written.
@@ -32,13 +33,14 @@ def make(
     Where `folder` has the folders train and val, each of them has the classes. Otherwise it has them itself, and of
     each class `val_fraction`, rounded, becomes val: which images, `seed` alone decides, as the order of the train
     images. Colour files stay byte for byte, unless `size` (height, width) resizes all, to PNG. Without it all must have
-    one size. As `make_set`. Raises DataError.
+    one size. Up to `skip_damaged` files that are no images are left out. As `make_set`. Raises DataError.
     """
-    form = replace(KEEP, size=size, colour=colour)
-    return make_set(out, SPLITS, lambda _: _splits(folder, val_fraction, seed, form), force)
+    form, damaged = replace(KEEP, size=size, colour=colour), Damaged(skip_damaged)
+    line = make_set(out, SPLITS, lambda _: _splits(folder, val_fraction, seed, form, damaged), force)
+    return f"{line}, {damaged.count} left out" if damaged.count else line
 
 
-def _splits(folder: Path, val_fraction: float, seed: int, form: Form) -> Splits:
+def _splits(folder: Path, val_fraction: float, seed: int, form: Form, damaged: Damaged) -> Splits:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
     if all((folder / split).is_dir() for split in SPLITS):
@@ -51,7 +53,11 @@ def _splits(folder: Path, val_fraction: float, seed: int, form: Form) -> Splits:
         classes = _classes(files)
         train, val = _drawn(files, val_fraction, seed)
     train = [train[index] for index in permutation(len(train), seed)]
-    return Splits({"train": _split(train, form), "val": _split(val, form)}, list(classes.values()))
+    split = {
+        name: Split(len(part), _sound(f"{folder}: {name}", part, form, damaged))
+        for name, part in zip(SPLITS, (train, val), strict=True)
+    }
+    return Splits(split, list(classes.values()))
 
 
 def _classes(files: Files) -> dict[int | tuple[float, ...], str]:
@@ -83,5 +89,10 @@ def _drawn(files: Files, val_fraction: float, seed: int) -> tuple[list[ImageFile
     return train, val
 
 
-def _split(files: Files, form: Form) -> Split:
-    return Split(len(files), (record for _, record in records(files, form, check_size=True)))
+def _sound(where: str, files: Files, form: Form, damaged: Damaged) -> Iterator[Record]:
+    """What is stored of the files that are images; DataError where none of them is."""
+    before = damaged.count
+    for _, record in records(files, form, check_size=True, damaged=damaged):
+        yield record
+    if damaged.count - before == len(files):
+        raise DataError(f"{where}: none of the {len(files)} files is an image")

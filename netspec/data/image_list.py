@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from netspec.data.class_folder import read_folder
-from netspec.data.damage import sound_records
+from netspec.data.damage import changed, sound_records
 from netspec.data.datum import Pixels, decode, encoded_datum
 from netspec.data.feed import Feed
 from netspec.data.images import stored_images
@@ -36,9 +36,14 @@ class ImageFiles:
         self._kept: dict[str, bytes] | None = {} if keep else None
         self._folders: dict[str, Path] = {}
 
-    def read(self, name: str, colour: bool | None) -> Pixels:
-        """The pixels (C, H, W) of a file, BGR or grey as `colour` says."""
-        return decode(encoded_datum(self._bytes(self._root + name), 0), colour)
+    def read(self, name: str, colour: bool | None, state: str = "") -> Pixels:
+        """The pixels (C, H, W) of a file, BGR or grey as `colour` says. With the `state` that it was in, a file that is
+        in another one by now is refused."""
+        try:
+            return decode(encoded_datum(self._bytes(self._root + name), 0), colour)
+        finally:  # after the read: what it gave may be of another file
+            if state and self.state(name) not in (state, ""):
+                raise changed(self._root + name)
 
     def state(self, name: str) -> str:
         """A text that changes when the file does; empty where it cannot be found."""
@@ -84,13 +89,10 @@ class ListedImages:
         self.path, self.labels, self.where = listing.path, listing.labels, listing.where
         self.label_shape = self.labels.shape[1:]
         self._names, self._files, self._size = listing.names, files, size
+        self._states = [files.state(name) for name in listing.names]
 
     def __len__(self) -> int:
         return len(self._names)
-
-    @cached_property
-    def _states(self) -> list[str]:
-        return [self._files.state(name) for name in self._names]
 
     def refuse_missing(self) -> None:
         """DataError where files are not there, so that no run ends for them later."""
@@ -109,9 +111,10 @@ class ListedImages:
         return f"{self.path.resolve()} {self._size} {digest.hexdigest()}"
 
     def image(self, index: int, colour: bool | None = None) -> tuple[Pixels, Label]:
-        """The image of a place in the listing, and its label or labels (K,)."""
+        """The image of a place in the listing, and its label or labels (K,). DataError also where the file is another
+        one than at the start."""
         try:
-            pixels = self._files.read(self._names[index], colour)
+            pixels = self._files.read(self._names[index], colour, self._states[index])
         except DataError as error:
             raise DataError(f"{self.where(index)}: {error}") from None
         return resize(pixels, *self._size) if self._size else pixels, self.labels[index]

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from netspec.data.form import Record, key
-from netspec.data.lmdb_store import write_lmdb
+from netspec.data.lmdb_store import LmdbStore, write_lmdb
 from netspec.data.mean import MeanImage, write_mean
 from netspec.errors import DataError
 
@@ -20,7 +20,7 @@ MEAN, LABELS = "mean.binaryproto", "labels.txt"
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a set: how many records it has, and these."""
+    """One part of a set: how many records it has, at most, and these."""
 
     count: int
     records: Iterable[Record]
@@ -69,7 +69,7 @@ def _write(folder: Path, splits: Splits) -> str:
         if mean:
             write_mean(folder / MEAN, mean.value())
     (folder / LABELS).write_text("".join(f"{label}\n" for label in splits.labels), "utf-8")
-    counts = " and ".join(f"{split.count} {name}" for name, split in splits.parts.items())
+    counts = " and ".join(f"{len(LmdbStore(folder / f'{name}_lmdb'))} {name}" for name in splits.parts)
     return f"{len(splits.labels)} classes, {counts} images"
 
 

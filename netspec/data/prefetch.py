@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread, current_thread
 from typing import Generic, TypeVar
@@ -22,11 +23,12 @@ class Prefetch(Generic[T]):
     """Runs an iterator ahead in a daemon thread, up to `depth` items.
 
     What the iterator raises comes out of `next`, its end as StopIteration; so does a DataError where the thread is
-    gone, as it is in the child of a process that forked. Where an item takes very long, the log says so.
+    gone, as it is in the child of a process that forked. Where an item takes very long, the log says so, and where it
+    comes from, if that is given.
     """
 
-    def __init__(self, items: Iterator[T], depth: int) -> None:
-        self._items = items
+    def __init__(self, items: Iterator[T], depth: int, origin: Path | None = None) -> None:
+        self._items, self._origin = items, origin
         self._room = Semaphore(max(depth, 1))
         self._ready: SimpleQueue[T | _Raised] = SimpleQueue()
         self._closed = False
@@ -54,7 +56,8 @@ class Prefetch(Generic[T]):
             if not self._thread.is_alive() and self._ready.empty():
                 raise DataError("the thread that prepares batches is gone; a process that forks must open its own data")
             if looks == _LOOKS_BEFORE_A_WARNING:
-                _log.warning("no batch has come for %g s; does the storage answer?", looks * _LOOK_SECONDS)
+                origin = f" from {self._origin}" if self._origin else ""
+                _log.warning("no batch has come%s for %g s; does the storage answer?", origin, looks * _LOOK_SECONDS)
 
     def close(self) -> None:
         """Stop the thread once the item at work is done; items that nobody took are lost."""

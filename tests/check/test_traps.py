@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from good import NET, SHAPES, SOLVER, found
 
@@ -11,8 +12,11 @@ from netspec.check import Options, check
 from netspec.check.findings import ERROR, NOTE, TRAP
 from netspec.check.net_traps import LAYER_TRAPS, NET_TRAPS
 from netspec.check.solver_traps import TRAPS
+from netspec.data.datum import raw_datum
+from netspec.data.lmdb_store import write_lmdb
 from netspec.solver.check import UPDATES
 
+DEFAULT_BACKEND = 'layer "data": Caffe itself reads a LevelDB where no backend is given; an LMDB needs backend: LMDB'
 SOFTMAX = """layer { name: "p" type: "Softmax" bottom: "ip" top: "p" }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "p\""""
 NET_CASES = [
@@ -80,6 +84,30 @@ def test_a_refused_type_has_no_trap(monkeypatch: pytest.MonkeyPatch) -> None:
     reports = check(["net.solver"], SHAPES)
     assert found(reports, ERROR) == ['there is no solver type "Adam"']
     assert found(reports, TRAP) == []
+
+
+@pytest.mark.parametrize("source", ["lmdb", "leveldb", "none"])
+@pytest.mark.parametrize("backend", ["", "backend: LEVELDB", "backend: LMDB"])
+def test_the_backend_is_what_lies_there(source: str, backend: str) -> None:
+    """A backend that is not given is told of unless it is Caffe's own default; a wrong one is an error; one that fits,
+    or of which nothing can be known, is neither."""
+    data = [(b"0", raw_datum(np.zeros((3, 4, 4), np.uint8), 0).SerializeToString())]
+    if source == "lmdb":
+        write_lmdb(source, data)
+    elif source == "leveldb":
+        with pytest.importorskip("plyvel").DB(source, create_if_missing=True) as database:
+            database.put(*data[0])
+    Path("net.prototxt").write_text(
+        f'layer {{ name: "data" type: "Data" top: "data" data_param {{ source: "{source}" batch_size: 1 {backend} }} }}'
+        'layer { name: "quiet" type: "Silence" bottom: "data" }'
+    )
+    reports = check(["net.prototxt"])
+    wrong = {("lmdb", "backend: LEVELDB"): "LEVELDB, but lmdb is an LMDB"}
+    wrong[("leveldb", "backend: LMDB")] = "LMDB, but leveldb is a LevelDB"
+    errors = [wrong[source, backend]] if (source, backend) in wrong else []
+    assert [error.partition("the backend is ")[2] for error in found(reports, ERROR)] == errors
+    notes = [note for note in found(reports, NOTE) if "backend" in note]
+    assert notes == [DEFAULT_BACKEND] * (not backend and source != "leveldb")
 
 
 def test_every_trap_has_its_case() -> None:

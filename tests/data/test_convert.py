@@ -1,16 +1,18 @@
 """Image files into databases, by the rules of Caffe's convert_imageset."""
 
 from pathlib import Path
+from threading import Barrier, active_count
 
 import h5py
 import numpy as np
 import pytest
 
+from netspec.data import convert as convert_module
 from netspec.data import hdf5_set
-from netspec.data.convert import census, convert
+from netspec.data.convert import Damaged, census, convert, records
 from netspec.data.datum import decode
-from netspec.data.form import Form
-from netspec.data.image_files import image_files
+from netspec.data.form import Form, record
+from netspec.data.image_files import ImageFile, image_files
 from netspec.data.lmdb_store import LmdbStore
 from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import TEST
@@ -116,6 +118,68 @@ def test_a_missing_file_is_no_damaged_one(listed, tmp_path):
     files[1].path.unlink()
     with pytest.raises(DataError, match=r"line 2 .*1.png cannot be read: No such file"):
         convert(files, tmp_path / "db", Form(), skip_damaged=9)
+
+
+def test_the_first_mistake_of_the_files_is_told(listed, tmp_path, caplog):
+    """Of damaged and missing files that of the lower place is the error, and only those before it are in the log."""
+    files, _ = listed
+    for index in (0, 3):
+        files[index].path.write_bytes(b"no image")
+    files[2].path.unlink()
+    for skip, cause, left_out in ((0, r"line 1 .*cannot decode", 0), (1, r"line 3 .*2.png cannot be read", 1)):
+        caplog.clear()
+        with pytest.raises(DataError, match=cause):
+            convert(files, tmp_path / "db", Form(), skip_damaged=skip)
+        assert len(caplog.messages) == left_out
+
+
+@pytest.mark.parametrize("part", [1, 3, 8])
+def test_threads_change_nothing(part, tmp_path, pixels, encode, monkeypatch):
+    """Files come in their order, each as it is alone, whatever part of them a thread takes."""
+    monkeypatch.setattr(convert_module, "_PART", part)
+    files = []
+    for index, image in enumerate(pixels(50, 3, 5, 7)):
+        (tmp_path / f"{index}.png").write_bytes(encode(image) if index % 7 else b"no image")
+        files.append(ImageFile(f"{index}.png", tmp_path / f"{index}.png", index % 3, f"file {index}"))
+    found = list(records(files, Form(size=(4, 4)), damaged=Damaged(8)))
+    assert [number for number, _ in found] == [index for index in range(50) if index % 7]
+    for number, entry in found:
+        alone = record(files[number].name, files[number].read(), files[number].labels, Form(size=(4, 4)))
+        assert (entry.name, entry.datum) == (alone.name, alone.datum)
+        np.testing.assert_array_equal(entry.image, alone.image)
+
+
+def test_files_are_read_at_the_same_time(listed, monkeypatch):
+    """While one file is waited for, another one is read."""
+    for name, number in (("_PART", 1), ("_THREADS", 2)):
+        monkeypatch.setattr(convert_module, name, number)
+    both, read = Barrier(2), ImageFile.read
+    monkeypatch.setattr(ImageFile, "read", lambda file: both.wait(10) >= 0 and read(file))
+    assert len(list(records(listed[0][:4], Form()))) == 4
+
+
+def test_few_files_are_prepared_ahead(listed):
+    """Of many files a bounded number is taken before the first is asked for, so that no memory is filled."""
+    taken = []
+    found = records((taken.append(file) or file for file in listed[0] * 100), Form())
+    assert next(found)[0] == 0
+    found.close()
+    assert len(taken) < 100
+
+
+def test_an_interruption_ends_the_threads(listed, tmp_path, monkeypatch):
+    """Once the interruption of a conversion comes out no thread is left, also while its traceback is kept."""
+
+    def interrupted(path, entries):
+        next(entries)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(convert_module, "write_lmdb", interrupted)
+    before = active_count()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        convert(listed[0] * 100, tmp_path / "db", Form())
+    assert caught.tb is not None
+    assert active_count() == before
 
 
 def test_hdf5(listed, tmp_path, opened, monkeypatch):

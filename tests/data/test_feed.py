@@ -16,6 +16,7 @@ from netspec.data.database import Data
 from netspec.data.datum import encoded_datum, raw_datum
 from netspec.data.lmdb_store import write_lmdb
 from netspec.data.mean import write_mean
+from netspec.data.records import Records
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
 from netspec.layers.sources import SOURCE_TYPES, SourceContext
@@ -72,6 +73,22 @@ def test_one_top_has_no_labels(path):
     source = feed(path, tops=("data",), transform="crop_size: 5 scale: 0.5 mean_value: 1")
     (images,) = source.next()
     assert [images.shape] == source.shapes == [(4, 1, 5, 5)]
+
+
+@pytest.mark.parametrize("read", ["next", "once"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_storage_that_hangs_is_named(read, device, path, monkeypatch, caplog):
+    """Where no batch comes for long the log names the file that it should come from."""
+    monkeypatch.setattr("netspec.data.prefetch._LOOK_SECONDS", 0.001)
+    answers, fetch = threading.Event(), Records.fetch
+    monkeypatch.setattr(Records, "fetch", lambda *args: answers.wait(10) and fetch(*args))
+    caplog.set_level("WARNING", "netspec")
+    caplog.handler.emit = lambda record, emit=caplog.handler.emit: emit(record) or answers.set()
+    source = feed(path, device=device)
+    _, label = next(source.once()) if read == "once" else source.next()
+    source.close()
+    assert label.tolist() == [0, 1, 2, 3]
+    assert f"no batch has come from {path / 'data.mdb'} for 0.03 s; does the storage answer?" in caplog.messages
 
 
 def test_a_mean_file_is_found_where_the_text_says(path, tmp_path):

@@ -115,6 +115,32 @@ def test_a_split_without_images_is_refused(fraction, cause, folder, tmp_path):
         folder_set.make(tmp_path / "out", folder, val_fraction=fraction)
 
 
+def test_damaged_files_up_to_a_limit(folder, tmp_path, caplog):
+    """Files that are no images are left out of both splits, as many as are allowed, named and counted."""
+    for name in ("ant/3", "cat/4", "dog/1"):
+        (folder / f"{name}.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"jpg: cannot decode"):
+        folder_set.make(tmp_path / "out", folder, val_fraction=0.2, skip_damaged=2)
+    assert list((tmp_path / "out").iterdir()) == []
+    caplog.clear()
+    line = folder_set.make(tmp_path / "out", folder, val_fraction=0.2, skip_damaged=3)
+    train, val = (read(tmp_path / "out" / f"{split}_lmdb") for split in ("train", "val"))
+    assert line.endswith(f"3 classes, {len(train[0])} train and {len(val[0])} val images, 3 left out")
+    names = {key[9:].decode() for key in train[0] + val[0]}
+    assert len(names) == len(train[0] + val[0]) == 32
+    assert not names & {"ant/3.jpg", "cat/4.jpg", "dog/1.jpg"}
+    assert len([message for message in caplog.messages if message.startswith("left out: ")]) == 3
+
+
+def test_a_split_of_damaged_files_is_refused(folder, tmp_path):
+    """Where no file of a split is an image there is no set, whatever may be left out."""
+    (tmp_path / "two" / "val" / "ant").mkdir(parents=True)
+    folder.rename(tmp_path / "two" / "train")
+    (tmp_path / "two" / "val" / "ant" / "x.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match="two: val: none of the 1 files is an image"):
+        folder_set.make(tmp_path / "out", tmp_path / "two", skip_damaged=9)
+
+
 def test_images_of_several_sizes_are_refused(folder, tmp_path, pixels, encode):
     """There is no mean of several sizes: the file is named, and what to do."""
     (folder / "dog" / "3.jpg").write_bytes(encode(pixels(1, 3, 7, 8)[0], "JPEG"))

@@ -265,6 +265,60 @@ def test_a_changed_list_is_decoded_anew(opened, listed, picture, images, cache_f
     assert len(list(cache_folder.iterdir())) == 1
 
 
+KEEPING = [("cache: OFF", 1 << 28), ("", 1 << 28), ("", 0), ("cache: OFF skip_damaged: 1", 1 << 28)]
+
+
+@pytest.fixture(params=KEEPING)
+def unread(request, opened, listed, monkeypatch):
+    """The source of a list of which nothing but the first image is kept yet."""
+    fields, limit = request.param
+    monkeypatch.setattr("netspec.data.records.MEMORY_LIMIT", limit)
+    return opened(text(listed, f"batch_size: 5 {fields}"))
+
+
+@pytest.mark.parametrize("content", ["another image", "no image"])
+def test_an_image_that_is_replaced_is_noticed(content, unread, listed, picture, images):
+    """A file that is another one than when the list was opened is an error by its name, whether it can be decoded or
+    not: no run learns from what its text did not mean."""
+    if content == "another image":
+        picture(255 - images[3], "3.png")
+    else:
+        (listed.parent / "3.png").write_text(content)
+    os.utime(listed.parent / "3.png", (1, 1))
+    said = "has changed since it was opened; a run needs it as it was: start again with it"
+    with pytest.raises(DataError) as caught:
+        unread.next()
+    assert str(caught.value) == f"{listed}: line 4 ({listed.parent}/3.png): {listed.parent}/3.png {said}"
+
+
+def test_an_image_that_is_removed_is_missing(unread, listed):
+    """A file that goes after the list was opened cannot be read."""
+    (listed.parent / "3.png").unlink()
+    with pytest.raises(DataError, match=r"line 4 \(.*3.png\): .*3.png cannot be read: No such file"):
+        unread.next()
+
+
+def test_an_image_that_comes_later_is_no_change(listed, picture, images):
+    """What was missing when the list was opened may be read once it is there."""
+    (listed.parent / "3.png").unlink()
+    store = ListedImages(read_listing(listed, 1), ImageFiles("", Path), None)
+    picture(images[3], "3.png")
+    np.testing.assert_array_equal(store.image(3)[0], images[3])
+
+
+def test_a_file_is_looked_at_once_and_once_a_read(listed, monkeypatch):
+    """The state of a file is asked for at the start, and after each read of it."""
+    asked, state = [], ImageFiles.state
+    monkeypatch.setattr(ImageFiles, "state", lambda self, name: asked.append(name) or state(self, name))
+    store = ListedImages(read_listing(listed, 1), ImageFiles("", Path), None)
+    names = read_listing(listed, 1).names
+    assert asked == list(names)
+    store.refuse_missing()
+    assert store.identity
+    store.image(1)
+    assert asked == [*names, names[1]]
+
+
 def test_names_beside_the_text_are_found_folder_by_folder(opened, tmp_path, picture, pixels):
     """The place of a folder is asked for once, whatever the number of its files."""
     (tmp_path / "set" / "a").mkdir(parents=True)

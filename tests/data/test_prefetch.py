@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -77,8 +78,9 @@ def test_a_thread_that_is_gone_is_an_error(monkeypatch):
     prefetch.close()
 
 
-def test_a_long_wait_is_told_once(monkeypatch, caplog):
-    """Where no item comes for long, the log says so, and the item is handed out when it comes."""
+@pytest.mark.parametrize(("origin", "said"), [(None, "no batch has come for"), (Path("a/b"), "come from a/b for")])
+def test_a_long_wait_is_told_once(origin, said, monkeypatch, caplog):
+    """Where no item comes for long, the log says so and where it comes from, and it is handed out when it comes."""
     monkeypatch.setattr(prefetch_module, "_LOOK_SECONDS", 0.001)
     goes_on = threading.Event()
 
@@ -88,8 +90,8 @@ def test_a_long_wait_is_told_once(monkeypatch, caplog):
 
     caplog.set_level("WARNING", "netspec")
     caplog.handler.emit = lambda record, emit=caplog.handler.emit: emit(record) or goes_on.set()
-    assert list(Prefetch(items(), 1)) == [1]
-    assert [message for message in caplog.messages if "no batch has come" in message] == caplog.messages
+    assert list(Prefetch(items(), 1, origin)) == [1]
+    assert [message for message in caplog.messages if said in message] == caplog.messages != []
 
 
 def test_closing_ends_the_thread():

@@ -50,6 +50,16 @@ def test_from_images_to_a_picture_of_batches(folder):
     assert Image.open(folder / "x.png").format == "PNG"
 
 
+def test_a_set_without_its_damaged_images(folder):
+    """A file of one's own that is no image ends the command by its name, or is left out and named where one may be."""
+    (folder / "images" / "a" / "0.png").write_bytes(b"no image")
+    done = run(folder, "get_data", "folder", "images", "--out", "set")
+    assert done.returncode == 1 and "a/0.png: cannot decode an image" in done.stderr
+    done = run(folder, "get_data", "folder", "images", "--out", "set", "--skip-damaged", "1")
+    assert done.returncode == 0 and "left out: images/a/0.png: cannot decode" in done.stderr
+    assert done.stdout == "set: 2 classes, 18 train and 1 val images, 1 left out\n"
+
+
 @pytest.mark.parametrize(
     "flags",
     [
