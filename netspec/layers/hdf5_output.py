@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
-import torch
 from torch import Tensor
 
 from netspec.errors import DataError
 from netspec.layers.base import Layer, LayerError, Shape, layer
+from netspec.layers.user_code import leave_to_python
 from netspec.schema.netspec_pb2 import LayerParameter
 
 
@@ -32,13 +32,13 @@ class HDF5Output(Layer):
         if bottoms[0][:1] != bottoms[1][:1] or not bottoms[0]:
             raise LayerError(f"bottoms {bottoms[0]} and {bottoms[1]} differ in their first axis", "bottom")
         self.path = Path(param.hdf5_output_param.file_name)
+        leave_to_python(HDF5Output, "_write")
         self._begun = False
 
     def forward(self, data: Tensor, label: Tensor) -> None:
         if not data.is_meta:
             self._write(data, label)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _write(self, data: Tensor, label: Tensor) -> None:
         try:
             with h5py.File(self.path, "a" if self._begun else "w") as file:

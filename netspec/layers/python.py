@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from netspec.layers import pycaffe
 from netspec.layers.base import Layer, LayerError, Shape, layer
 from netspec.layers.pycaffe import ArrayLayer
-from netspec.layers.user_code import running, source_of, told
+from netspec.layers.user_code import leave_to_python, running, source_of, told
 from netspec.schema.netspec_pb2 import FillerParameter, LayerParameter, PythonParameter
 
 PATH = "python_param"
@@ -57,6 +57,7 @@ class Python(Layer):
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
+        leave_to_python(Python, "forward")
         cls = _find_class(param.python_param)
         with _compiling(cls), _importing():
             hosted = ModuleLayer if issubclass(cls, nn.Module) else ArrayLayer
@@ -74,7 +75,6 @@ class Python(Layer):
         with torch.no_grad():
             blob.copy_(self._hosted.blobs[self.blob_names.index(name)][0])
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
         if self._shapes_known:
             with running(self._class, self._name):

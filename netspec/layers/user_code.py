@@ -7,7 +7,10 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
+
+import torch
 
 from netspec.errors import NetspecError
 
@@ -26,6 +29,13 @@ def running(cls: type[Any], layer: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise CodeError(f'layer "{layer}": {cls.__name__}: {told(error, source_of(cls))}') from error
+
+
+@cache
+def leave_to_python(cls: type[Any], method: str) -> None:
+    """Keep torch.compile out of a method: it does what cannot be traced. Called when the first object is made, as the
+    machinery behind takes a second to import."""
+    setattr(cls, method, torch.compiler.disable(getattr(cls, method)))  # type: ignore[no-untyped-call]
 
 
 def source_of(cls: type[Any]) -> str:
