@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from netspec.errors import SpecError, nearest
 from netspec.mistakes import check_escapes, check_lines, check_octals, readable
 from netspec.positions import FieldPath, Position, Positions, TextError, locate
-from netspec.templates import fill
+from netspec.templates import escaped, fill
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
@@ -142,8 +142,8 @@ def document_of(
 
 
 def to_text(message: Message) -> str:
-    """The text of a message, one field a line, as Caffe prints it."""
-    return text_format.MessageToString(message, use_short_repeated_primitives=False)
+    """The text of a message, one field a line, as Caffe prints it; a "$" that would read as a variable is escaped."""
+    return escaped(text_format.MessageToString(message, use_short_repeated_primitives=False))
 
 
 def set_field(message: Message, assignment: str) -> None:

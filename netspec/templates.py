@@ -16,6 +16,11 @@ _PIECE = re.compile(
 )
 
 
+def escaped(text: str) -> str:
+    """A text without variables whose strings hold what looks like some: it reads back as it is."""
+    return _VARIABLE.sub(lambda variable: rf"\044{variable[0][1:]}", text)
+
+
 def fill(text: str, define: Mapping[str, str], path: str) -> str:
     """A text with the values of its variables, which are replaced everywhere but in comments; a "$" before anything
     but a name stays. SpecError at a variable that has no value."""

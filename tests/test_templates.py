@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from netspec import SpecError, parse_net, parse_solver, read_net
+from netspec import SpecError, parse_net, parse_solver, read_net, to_text
+from netspec.schema.netspec_pb2 import NetParameter
 from netspec.templates import definitions, fill
 
 DEFINE = {"N": "7", "NAME": "conv", "_x1": "y"}
@@ -73,3 +74,9 @@ def test_texts_are_read_with_their_values(tmp_path: Path) -> None:
 def test_a_value_may_be_a_number() -> None:
     """From Python a variable's value need not be text."""
     assert fill("dim: ${BATCH}", {"BATCH": 2}, "a.prototxt") == "dim: 2"  # type: ignore[dict-item]
+
+
+def test_what_looks_like_a_variable_is_printed_so_that_it_reads_back() -> None:
+    """A string of a message may hold what a template would take for a variable."""
+    net = NetParameter(name="$A and ${B} for 5$")
+    assert parse_net(to_text(net)).name == net.name
