@@ -13,7 +13,7 @@ from netspec.compiler import compile_graph
 from netspec.data.captions import caption, class_names
 from netspec.data.sheet import Section, draw_sheet
 from netspec.data.undo import pixels_of
-from netspec.errors import DataError, SpecError
+from netspec.errors import DataError, NetspecError
 from netspec.graph import PHASES, Graph, Node, build, net_state
 from netspec.layers.sources import SOURCE_TYPES, Source, SourceContext
 from netspec.overrides import Overrides
@@ -37,14 +37,14 @@ def draw_batches(
 ) -> str:
     """Draw the first `count` images of every data layer of a net, or of a solver's train net and first test net, into
     a PNG, and return its sections' titles. Only the data layers are built. Where one phase of several cannot be, its
-    reason follows the titles. Raises SpecError, DataError."""
+    reason follows the titles. `stages` and `level` join those that the text gives. Raises SpecError, DataError."""
     sections: list[Section] = []
-    refused: dict[str, SpecError] = {}
+    refused: dict[str, NetspecError] = {}
     for phase in phases:
         try:
             document, state, seed = _text(path, PHASES[phase], stages, level, define)
             sections += _sections(document, state, seed, phase, count)
-        except SpecError as error:
+        except NetspecError as error:
             refused[phase] = error
     if refused and not sections:
         raise next(iter(refused.values()))
@@ -65,6 +65,7 @@ def _text(
     solver = solver_document(path)
     arguments = solver, solver.message, Overrides([], define)
     document, state = next(test_texts(*arguments)) if phase == TEST else train_text(*arguments)
+    state.MergeFrom(net_state(phase, level or state.level, stages))
     return document, state, max(0, solver.message.random_seed)
 
 

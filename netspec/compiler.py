@@ -101,7 +101,7 @@ def _open_input(compiled: Compiled, node: Node, given: dict[str, Shape], context
     _check_count(node, "bottom", len(node.bottoms), 0)
     _set_loss_weights(compiled, node)
     compiled.inputs += node.tops
-    if set(node.tops) <= set(given):
+    if node.tops and set(node.tops) <= set(given):
         return [given[top] for top in node.tops]
     if node.param.type in SOURCE_TYPES:
         shapes = _open_source(compiled, node, context)

@@ -31,6 +31,12 @@ def write_whole(path: Path, content: bytes) -> None:
             beside.unlink()
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept: $NETSPEC_CACHE, or ~/.cache/netspec. It may not be there yet."""
+    folder = os.environ.get("NETSPEC_CACHE")
+    return Path(folder) if folder else Path.home() / ".cache" / "netspec"
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in the folder last through a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)

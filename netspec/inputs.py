@@ -33,9 +33,11 @@ def _is_real(given: object) -> bool:
     return not (given.is_complex() or given.is_quantized)
 
 
-def laid_out(tensor: Tensor) -> Tensor:
-    """Images in the memory layout that their device computes fastest in; every layer after takes it over. On the CPU
-    oneDNN's convolutions want channels last: NIN trains 1.4 times as fast in it."""
-    if tensor.device.type == "cpu" and tensor.dim() == 4:
-        return tensor.contiguous(memory_format=torch.channels_last)
-    return tensor
+def laid_out(tensor: Tensor, memory_format: torch.memory_format | None = None) -> Tensor:
+    """Images (N, C, H, W) in a memory format, by default the one that their device computes fastest in; every layer
+    after takes it over. On the CPU oneDNN's convolutions want channels last: NIN trains 1.4 times as fast in it."""
+    if tensor.dim() != 4:
+        return tensor
+    if memory_format is None:
+        memory_format = torch.channels_last if tensor.device.type == "cpu" else torch.contiguous_format
+    return tensor.contiguous(memory_format=memory_format)

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from netspec.errors import nearest
 from netspec.schema.netspec_pb2 import LayerParameter
+from netspec.words import right_field
 
 Field: TypeAlias = Any
 """A FieldDescriptor: protobuf's stubs know two of them, unrelated."""
@@ -74,7 +75,9 @@ def _fill(message: Message, values: Mapping[str, Any], what: str) -> None:
     fields: Mapping[str, Field] = message.DESCRIPTOR.fields_by_name
     for name, value in values.items():
         if name not in fields:
-            raise TypeError(with_nearest(f'{what} has no field "{name}"', str(name), fields))
+            kind: Any = message.DESCRIPTOR
+            hint = right_field(kind, str(name))
+            raise TypeError(f'{what} has no field "{name}"{hint and f"; {hint}"}')
         _set(message, fields[name], value, what)
 
 

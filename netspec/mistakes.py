@@ -9,9 +9,10 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from netspec import forks
-from netspec.errors import SpecError, nearest
+from netspec.errors import SpecError
 from netspec.positions import STRING, FieldPath, Octals, Position, position_at
 from netspec.schema import netspec_pb2
+from netspec.words import right_field, right_value
 
 _STRING_OR_COMMENT = re.compile(rf"\#[^\n]*|(?P<string>{STRING})")
 _ESCAPE = re.compile(r"""\\(?:[abfnrtv\\'"]|(?![4-7][0-7]{2})[0-7]{1,3}|x[0-9a-fA-F]{1,2}|(?P<unknown>.))""")
@@ -47,38 +48,6 @@ _VALUELESS = re.compile(r"(\w+)\s*:\s*$")
 _NO_VALUE_HERE = re.compile(r"\w+\s*[:{]|[}\]>]|$")
 _NAME_LENGTH = 300
 _OTHER_COMMENT = re.compile(r"//|/\*|%|--|;")
-
-_CAFFE_WORDS = {
-    "activation": ("type",), "batchsize": ("batch_size",), "bias": ("bias_term",),
-    "dilations": ("dilation",), "epochs": ("max_iter",), "filters": ("num_output",), "groups": ("group",),
-    "input": ("bottom",), "inputs": ("bottom",), "kernel": ("kernel_size",), "learning_rate": ("base_lr",),
-    "lr": ("base_lr", "lr_mult"), "max_epoch": ("max_iter",), "optimizer": ("type",), "out_channels": ("num_output",),
-    "out_features": ("num_output",), "output": ("top",), "outputs": ("top",), "p": ("dropout_ratio",),
-    "padding": ("pad",), "rate": ("dropout_ratio",), "strides": ("stride",), "units": ("num_output",),
-}  # fmt: skip
-"""For words of other libraries Caffe's: the first that the message has."""
-
-_MEAN = "the mean of n bottoms is their SUM with a coeff of 1 / n for each"
-_OTHER_WAYS = {
-    "EltwiseOp": dict.fromkeys(("AVE", "AVERAGE", "AVG", "MEAN"), _MEAN)
-    | {"SUB": "the difference of two bottoms is their SUM with coeff: 1 and coeff: -1"},
-}
-"""By enum, how what other libraries have a value for is written."""
-
-_OLDER = {
-    "blob_share_mode": "param { share_mode: ... }",
-    "blobs_lr": "param { lr_mult: ... }",
-    "weight_decay": "param { decay_mult: ... }",
-}
-"""How today's layers say what V1's did."""
-
-_PLACES = [
-    (netspec_pb2.LayerParameter.DESCRIPTOR, "the layer, outside of this message"),
-    (netspec_pb2.NetParameter.DESCRIPTOR, "a net file"),
-    (netspec_pb2.SolverParameter.DESCRIPTOR, "a solver file"),
-]
-_OFTEN = ("engine", "name", "type")
-_MOST_PLACES = 3
 
 
 def check_lines(text: str, path: str) -> None:
@@ -141,29 +110,7 @@ def readable(error: text_format.ParseError, text: str, path: str) -> SpecError:
 def _no_field(kind: Descriptor, name: str, path: str, text: str, position: Position) -> SpecError:
     fork = forks.of_field(kind.name, name)
     reason = f'{kind.name} has no field "{name[:60]}"{forks.origin(fork)}'
-    return SpecError(reason, path, text, position, "" if fork else _right_field(kind, name))
-
-
-def _right_field(kind: Descriptor, name: str) -> str:
-    """A hint at the field that was meant: Caffe's word for another library's, the place where the field may stand, or
-    the nearest name."""
-    fields = kind.fields_by_name
-    if kind is netspec_pb2.LayerParameter.DESCRIPTOR and name in _OLDER:
-        return f"today it is written {_OLDER[name]}"
-    if meant := next((word for word in _CAFFE_WORDS.get(name, ()) if word in fields), ""):
-        return f'Caffe\'s word is "{meant}"'
-    inside = [field.name for field in kind.fields if _holds(field.message_type, name)]
-    if inside and name not in _OFTEN and kind is not netspec_pb2.SolverParameter.DESCRIPTOR:
-        return f"it belongs into {', '.join(inside[:_MOST_PLACES])}{', ...' if len(inside) > _MOST_PLACES else ''}"
-    around = next((place for other, place in _PLACES if other is not kind and name in other.fields_by_name), "")
-    return nearest(name, fields) or (f"it belongs into {around}" if around else "")
-
-
-def _holds(message: Descriptor | None, name: str) -> bool:
-    """Whether a message, if it is one and of today's form, has a field."""
-    if message is None or message is netspec_pb2.V1LayerParameter.DESCRIPTOR:
-        return False
-    return name in message.fields_by_name
+    return SpecError(reason, path, text, position, "" if fork else right_field(kind, name))
 
 
 def _no_value(enum: str, value: str, path: str, text: str, position: Position) -> SpecError:
@@ -173,8 +120,7 @@ def _no_value(enum: str, value: str, path: str, text: str, position: Position) -
     if value[1:-1] in values:
         return SpecError(f"{value} must stand here without its quotes", path, text, position)
     reason = f"{value[:60]} is {known}{forks.origin(fork)}"
-    way = _OTHER_WAYS.get(enum.rpartition(".")[2], {}).get(value, "")
-    return SpecError(reason, path, text, position, "" if fork else way or nearest(value, values))
+    return SpecError(reason, path, text, position, "" if fork else right_value(enum, value, values))
 
 
 def _reworded(reason: str, text: str, offset: int) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from netspec.blobs import Param, allocate, check_names, remark_on_names
-from netspec.compiler import BuiltLayer, compile_graph, first_line, free_key
+from netspec.compiler import BuiltLayer, Compiled, compile_graph, first_line, free_key
 from netspec.costs import check_memory
 from netspec.debug_info import shown
 from netspec.deploy import deploy_net
@@ -26,7 +27,8 @@ from netspec.layers.base import Shape
 from netspec.layers.sources import ArraySource, Source, SourceContext
 from netspec.loading import LoadReport, load, shared_blobs, some
 from netspec.log import logger
-from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState, Phase
+from netspec.precision import allow_tf32, computing_in, is_16_bit, refusal
+from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState, Phase, Precision, Residence
 from netspec.spec import Document
 from netspec.upgrade import net_document
 from netspec.weights import write_weights
@@ -43,6 +45,7 @@ class Net(nn.Module):
     otherwise it stays as its filler made it. `share` is a net whose layers lend their blobs to those of the same
     name, as the train net does to a test net. `seed` is that of the data layers; fillers and dropout use torch's.
     Of `ranks` processes that train together, the net of `rank` (from 0) gets its own share of the batches.
+    `residence` says where decoded images lie, for data layers that do not say it themselves.
     `define` gives the variables of a template (``${NUM_LABELS}``) their values. Only with `allow_python` may the text's
     Python layers run.
 
@@ -64,6 +67,7 @@ class Net(nn.Module):
         seed: int = 0,
         rank: int = 0,
         ranks: int = 1,
+        residence: Residence.Kind = Residence.AUTO,
         share: Net | None = None,
         define: Mapping[str, str] | None = None,
         allow_python: bool = False,
@@ -77,7 +81,7 @@ class Net(nn.Module):
         self.graph = build(document, state or net_state(phase, level, stages))
         self.device = open_device(device)
         given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
-        context = SourceContext(self.graph.state.phase, seed, self.device, rank=rank, ranks=ranks)
+        context = SourceContext(self.graph.state.phase, seed, self.device, rank=rank, ranks=ranks, residence=residence)
         self._compiled = compile_graph(self.graph, given, context, allow_python)
         check_memory(self._compiled, self.device)
         self.params: list[Param] = allocate(self._compiled, self.device, share.layer_params if share else {})
@@ -86,8 +90,11 @@ class Net(nn.Module):
         self.inputs: dict[str, Tensor] = {}
         self.allow_python = allow_python
         self.debug_info = bool(document.message.debug_info)
+        self._precision: Precision.Kind = Precision.FP32
         self._forms: dict[str, Site] = {}
-        self._wired_by_blobs: dict[tuple[tuple[str, ...], tuple[str, ...]], Wired] = {}
+        self.memory_format: torch.memory_format | None = None
+        self.compiled_whole = False
+        self._wired_by_blobs: dict[tuple[tuple[str, ...], tuple[str, ...], bool, bool], Wired] = {}
         self._wired(self.outputs)  # now, since torch.compile cannot trace how a pass is wired
         if remark := remark_on_names(self._compiled):
             logger.warning("%s: %s", document.path, remark)
@@ -108,6 +115,11 @@ class Net(nn.Module):
     def layers(self) -> dict[str, Layer]:
         """The layers by name, in order (of one name, the first); data and Input layers are not among them."""
         return _by_name(self._compiled.layers)
+
+    @property
+    def compiled(self) -> Compiled:
+        """The graph with its layers built, from which passes are wired."""
+        return self._compiled
 
     @property
     def layer_params(self) -> dict[str, list[Tensor]]:
@@ -148,8 +160,9 @@ class Net(nn.Module):
             tensors |= self._next_batches(missing, tensors)
         if wired.forced and torch.is_grad_enabled():
             tensors |= self._forced(wired, tensors)
-        given = [laid_out(tensors[name]) for name in wired.inputs]
-        with shown(self._compiled, self.params, tensors) if self.debug_info else nullcontext():
+        given = [laid_out(tensors[name], self.memory_format) for name in wired.inputs]
+        watched = shown(self._compiled, self.params, tensors) if self.debug_info else nullcontext()
+        with watched, computing_in(self._precision, self.device):
             result: dict[str, Tensor] = wired.module(*given)
         return result
 
@@ -199,7 +212,8 @@ class Net(nn.Module):
             for node, source in self.sources:
                 if classes is not None and layer.node.bottoms[1] in node.tops[1:]:
                     ignored = getattr(layer.module, "ignore_label", None)
-                    source.check_labels(classes, ignored, layer.node.name)
+                    shares = getattr(layer.module, "shares", False)
+                    source.check_labels(classes, ignored, layer.node.name, shares)
 
     def set_input_arrays(self, data: Any, labels: Any, layer: str | None = None) -> None:
         """Give a MemoryData layer its images (N, C, H, W), N a multiple of its batch_size, and N labels: arrays or
@@ -217,18 +231,34 @@ class Net(nn.Module):
             source.close()
 
     @property
+    def precision(self) -> Precision.Kind:
+        """What convolutions and products compute in; weights, states, losses and all that a call returns are float32.
+        It may be set, by its name too. ValueError where the device cannot. TF32 is for all nets of the process."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, precision: str | Precision.Kind) -> None:
+        kind: Any = Precision.Kind.Value(precision) if isinstance(precision, str) else precision
+        if reason := refusal(kind, self.device):
+            raise ValueError(reason)
+        if self.device.type == "cuda":
+            allow_tf32(kind == Precision.TF32)
+        self._precision = kind
+
+    @property
     def sites(self) -> list[Site]:
         """The places of this net that have other forms than the plain one."""
         return sites(self._compiled)
 
-    def use_forms(self, names: Mapping[str, str]) -> None:
-        """Compute sites, by their keys, in the forms of these names, and all else plainly. Of two sites that share a
-        layer the first one counts. A layer with forward hooks is computed plainly as long as it has them."""
+    def use_forms(self, names: Mapping[str, str], places: Iterable[Site] | None = None) -> None:
+        """Compute sites, by their keys, in the forms of these names, and all else plainly. `places` are other sites
+        than the net's own. Of two that share a layer the first one counts. A layer with forward hooks is computed
+        plainly as long as it has them."""
         root = self._compiled.root
         for key in self._forms:
             delattr(root, key)
         self._forms, taken = {}, set[str]()
-        for site in self.sites:
+        for site in self.sites if places is None else places:
             keys = {layer.key for layer in site.layers}
             if not keys & taken and (module := site.made(names.get(site.key, PLAIN))) is not None:
                 key = free_key(root, f"{site.key}_{names[site.key]}")
@@ -239,12 +269,16 @@ class Net(nn.Module):
 
     def _wired(self, blobs: tuple[str, ...]) -> Wired:
         forms = {key: site for key, site in self._forms.items() if not site.is_hooked}
-        key = blobs, tuple(forms)
+        in_16_bits = is_16_bit(self._precision)
+        key = blobs, tuple(forms), in_16_bits, self.compiled_whole
         if key not in self._wired_by_blobs:
             for name in blobs:
                 if name not in self.blob_shapes:
                     raise ValueError(f'there is no blob "{name}" in this net; it has {some(self.blob_shapes)}')
-            self._wired_by_blobs[key] = wire(self._compiled, blobs, forms)
+            wired = wire(self._compiled, blobs, forms, in_16_bits)
+            if self.compiled_whole:
+                wired = replace(wired, module=torch.compile(wired.module, dynamic=False))  # type: ignore[arg-type]
+            self._wired_by_blobs[key] = wired
         return self._wired_by_blobs[key]
 
     def _forced(self, wired: Wired, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

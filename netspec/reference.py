@@ -13,14 +13,15 @@ from netspec.layers import LAYER_TYPES
 from netspec.layers.base import Count
 from netspec.layers.sources import SOURCE_TYPES
 from netspec.schema.comments import comments
-from netspec.schema.netspec_pb2 import LayerParameter
+from netspec.schema.netspec_pb2 import DESCRIPTOR, LayerParameter
 
 INTRODUCTION = """# Layer types
 
 What `python tools/layers.py` prints. Every layer has `name`, `type`, `bottom`, `top`, `include`, `exclude`,
 `loss_weight`, `propagate_down` and `param` (see `LayerParameter` in `../schema/netspec.proto`); below each type stand
-the fields that are its own, with their defaults. A negative axis counts from the end; N is the number of items in a
-batch. A blob without a filler starts at 0, for weights too, unless its layer says otherwise.
+the fields that are its own, with their defaults; the messages that such fields hold come last. A negative axis counts
+from the end; N is the number of items in a batch. A blob without a filler starts at 0, for weights too, unless its
+layer says otherwise.
 """
 
 
@@ -29,9 +30,22 @@ def layer_types() -> list[str]:
     return sorted([*LAYER_TYPES, *SOURCE_TYPES, "Input"])
 
 
+def message_names() -> list[str]:
+    """The names of all messages of the schema, A to Z."""
+    return sorted(DESCRIPTOR.message_types_by_name)
+
+
 def page() -> str:
-    """The whole page, in Markdown."""
-    return "\n".join([INTRODUCTION, *map(entry, layer_types())])
+    """The whole page, in Markdown: the layer types, and then the messages that those of several types hold."""
+    inside = {message.name for name in layer_types() for message in _inside(name)}
+    return "\n".join([INTRODUCTION, *map(entry, layer_types()), *map(message_entry, sorted(inside))])
+
+
+def explained(name: str) -> str:
+    """The entry of a layer type with those of the messages that its fields hold, or that of a message."""
+    if name not in layer_types():
+        return message_entry(name)
+    return "\n".join([entry(name), *(message_entry(message.name) for message in _inside(name))])
 
 
 def entry(name: str) -> str:
@@ -43,6 +57,12 @@ def entry(name: str) -> str:
     for field, message in _messages_of(name):
         lines += [f"| `{field}` | | |", "|---|---|---|", *_rows(message), ""]
     return "\n".join(lines)
+
+
+def message_entry(name: str) -> str:
+    """What is to be known of a message, in Markdown."""
+    message = DESCRIPTOR.message_types_by_name[name]
+    return "\n".join([f"## {name}\n", comments()[name], "", "| field | | |", "|---|---|---|", *_rows(message), ""])
 
 
 def _rule(name: str) -> str:
@@ -66,6 +86,20 @@ def _messages_of(name: str) -> Iterator[tuple[str, Any]]:
         readers = re.split(r"[.:]", comments()[f"LayerParameter.{field.name}"])[0]
         if field.message_type is not None and name in readers.split(", "):
             yield field.name, field.message_type
+
+
+def _inside(name: str) -> list[Any]:
+    """The descriptors of the messages that the fields of a layer type's own messages hold, at whatever depth, once
+    each."""
+    own = [message for _, message in _messages_of(name)]
+    found, left = dict[str, Any](), list(own)
+    while left:
+        for field in left.pop(0).fields:
+            inner = field.message_type
+            if inner is not None and inner not in own and inner.name not in found:
+                found[inner.name] = inner
+                left.append(inner)
+    return list(found.values())
 
 
 def _rows(message: Any) -> Iterator[str]:

@@ -23,13 +23,17 @@ class Wired:
     forced: list[str]
 
 
-def wire(compiled: Compiled, blobs: tuple[str, ...], forms: Mapping[str, Site] | None = None) -> Wired:
+def wire(
+    compiled: Compiled, blobs: tuple[str, ...], forms: Mapping[str, Site] | None = None, in_16_bits: bool = False
+) -> Wired:
     """Wire the layers that `blobs` need, and those with an effect of their own that need no further inputs, or all
     of these where the blobs are all that the net puts out. A layer that works in place rebinds the blob's name: a
     later reader sees its result, autograd keeps what it needs. The module returns a dict of the blobs.
 
     `forms` are modules of the net that compute the layers of a site; each is used unless it would hide a blob that is
-    asked for. Of two that share a layer the first one is."""
+    asked for. Of two that share a layer the first one is.
+
+    A pass `in_16_bits` gives float32 to layers that do not take 16 bits, and to the caller."""
     graph = fx.Graph()
     inputs = {name: graph.placeholder(argument) for name, argument in _arguments(compiled.inputs).items()}
     values, effects = dict(inputs), []
@@ -40,11 +44,14 @@ def wire(compiled: Compiled, blobs: tuple[str, ...], forms: Mapping[str, Site] |
             flow = _gradient_flows(compiled, layer, index)
             forced |= {values[name]} if flow else set()
             bottoms.append(graph.call_method("detach", (values[name],)) if flow is False else values[name])
+        if in_16_bits and not getattr(compiled.root.get_submodule(key), "takes_16_bits", False):
+            bottoms = [graph.call_method("float", (bottom,)) for bottom in bottoms]
         result = graph.call_module(key, tuple(bottoms))
         effects += [result] if layer.module.has_effect else []
         _bind(graph, tops, result, values)
     whole = set(compiled.graph.outputs) - set(compiled.inputs) <= set(blobs)
-    kept = _needed(graph.output({name: values[name] for name in blobs}), effects, whole)
+    results = {name: graph.call_method("float", (values[name],)) if in_16_bits else values[name] for name in blobs}
+    kept = _needed(graph.output(results), effects, whole)
     for node in reversed(graph.nodes):
         if node not in kept:
             graph.erase_node(node)

@@ -67,12 +67,37 @@ def test_a_solver(folder, sections):
     assert [line[:5] for line in titles.splitlines()] == ["TRAIN", "TEST:"]
 
 
+@pytest.mark.parametrize(("rule", "given"), [('stage: "s"', {"stages": ["s"]}), ("min_level: 3", {"level": 3})])
+def test_stages_and_level_count_for_a_solver(folder, sections, rule, given):
+    """What is given beside the text joins a solver's own states."""
+    path = net(folder)
+    path.write_text(path.read_text().replace('stage: "s"', f'{rule} stage: "own"'))
+    (folder / "x.solver").write_text(
+        f'net: "{path}" test_iter: 1 test_interval: 1 test_state {{ stage: "own" level: 1 }}'
+    )
+    assert "TEST cannot be built" in draw_batches(folder / "x.solver", folder / "x.png")
+    sections.clear()
+    draw_batches(folder / "x.solver", folder / "x.png", **given)
+    assert len(sections) == 2
+
+
 def test_a_phase_without_data(folder, sections):
     """A phase that cannot be built is told beside the other one, and alone is refused."""
     titles = draw_batches(net(folder), folder / "x.png")
     assert len(sections) == 1 and "TEST cannot be built: " in titles and 'makes the blob "x" in phase TEST' in titles
     with pytest.raises(SpecError, match='no layer makes the blob "x" in phase TEST'):
         draw_batches(net(folder), folder / "x.png", ["TEST"])
+
+
+def test_a_phase_whose_data_cannot_be_read(folder, sections):
+    """Data of one phase that is damaged does not take the sheet of the other."""
+    path = net(folder)
+    path.write_text(path.read_text().replace("train_lmdb", "empty_lmdb", 1))
+    (folder / "empty_lmdb").mkdir()
+    (folder / "empty_lmdb" / "data.mdb").touch()
+    titles = draw_batches(path, folder / "x.png", stages=["s"])
+    assert len(sections) == 1 and titles.startswith("TEST: ")
+    assert f"TRAIN cannot be built: {folder}/empty_lmdb/data.mdb is empty (0 bytes)" in titles
 
 
 def test_a_net_without_images(folder, sections):

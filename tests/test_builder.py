@@ -255,6 +255,11 @@ def test_a_written_net_may_be_changed() -> None:
             'Convolution: weight_filler has no field "typ"; did you mean "type"?',
         ),
         (
+            lambda x: L.Data(transform_param={"flip": True}, ntop=2),
+            TypeError,
+            'Data: transform_param has no field "flip"; write mirror: true',
+        ),
+        (
             lambda x: L.Convolution(x, weight_filler="xavier"),
             TypeError,
             'Convolution: weight_filler takes a dict of fields, not "xavier"',

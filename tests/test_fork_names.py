@@ -36,11 +36,27 @@ def test_a_field_of_caffe_has_no_fork(message: str, name: str) -> None:
 
 
 def test_a_field_of_caffe_is_in_no_table() -> None:
-    """No name that stands in the table without its message is one of Caffe's."""
+    """No field of the table is one of Caffe's."""
     messages = netspec_pb2.DESCRIPTOR.message_types_by_name.values()
     caffes = {(message.name, field.name) for message in messages for field in message.fields if field.number < 10_000}
-    caffes = {name for message, name in caffes if message not in FORK_MESSAGES}
-    assert not caffes & set(forks.FIELDS)
+    assert not {field for field in caffes if field[0] not in FORK_MESSAGES} & set(forks.FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("message", "name", "fork"),
+    [
+        ("TransformationParameter", "scale_min", "OpenPose's fork"),
+        ("RandomResizedCropParameter", "scale_min", ""),
+        ("ConvolutionParameter", "scale_min", ""),
+        ("LayerParameter", "dense_crf_param", "DeepLab's fork"),
+        ("V1LayerParameter", "dense_crf_param", "DeepLab's fork"),
+        ("ConvolutionParameter", "dense_crf_param", ""),
+        ("SolverParameter", "larc", "NVIDIA's fork"),
+    ],
+)
+def test_a_fork_is_named_where_it_has_the_field(message: str, name: str, fork: str) -> None:
+    """A field comes from a fork in the messages in which that fork has it, and in no other."""
+    assert forks.of_field(message, name) == fork
 
 
 FORK_MESSAGES = {"BNParameter", "InterpParameter", "NormalizeParameter", "PermuteParameter", "ROIPoolingParameter",
@@ -50,7 +66,8 @@ FORK_MESSAGES = {"BNParameter", "InterpParameter", "NormalizeParameter", "Permut
 def test_a_name_stands_under_one_fork() -> None:
     """No table names a thing twice."""
     for table, by_name in ((forks._TYPES, forks.TYPES), (forks._FIELDS, forks.FIELDS), (forks._VALUES, forks.VALUES)):
-        assert sum(len(names.split()) for names in table.values()) == len(by_name)
+        words = [word for names in table.values() for word in names.split()]
+        assert sum(not word.endswith(":") for word in words) == len(by_name)
 
 
 @pytest.mark.parametrize(

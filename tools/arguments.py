@@ -1,9 +1,11 @@
-"""The arguments that several tools take, about how a net file is read."""
+"""The arguments that several tools take: about how a net file is read, and flags as Caffe's tools take them."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
+
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 
 def shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -32,3 +34,15 @@ def net_options(args: argparse.Namespace) -> dict[str, Any]:
 
     define = definitions(args.define)
     return {"stages": tuple(args.stages), "level": args.level, "shapes": dict(args.shapes), "define": define}
+
+
+def add_switch(parser: argparse.ArgumentParser, name: str, help_text: str) -> None:
+    """Let a tool take a flag that is on or off, as gflags has it: ``-gray``, ``--gray``, ``--gray=true``, ``--nogray``.
+
+    A value of its own is part of the flag's name here, as what follows a flag after a space is another argument.
+    """
+    parser.add_argument(f"-{name}", f"--{name}", action="store_true", help=help_text)
+    for on, values in ((True, _TRUE), (False, _FALSE)):
+        forms = [f"{name}={value}" for value in values] + [f"no{name}"] * (not on)
+        flags = [f"{dashes}{form}" for form in forms for dashes in ("-", "--")]
+        parser.add_argument(*flags, dest=name, action="store_const", const=on, help=argparse.SUPPRESS)

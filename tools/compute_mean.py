@@ -4,6 +4,8 @@
 import argparse
 from pathlib import Path
 
+from arguments import add_switch
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -13,14 +15,14 @@ def main() -> None:
     parser.add_argument("out", nargs="?", type=Path, metavar="OUT.binaryproto", help="where to write the mean image")
     parser.add_argument("-backend", "--backend", choices=["lmdb", "leveldb"], help="as in Caffe; what is there decides")
     parser.add_argument("--root_folder", default="", help="what the paths of a list begin with")
-    parser.add_argument("--gray", action="store_true", help="of a list or a folder: take one channel")
+    add_switch(parser, "gray", "of a list or a folder: take one channel")
     parser.add_argument(
         "--resize_width", type=int, default=0, metavar="W", help="of a list or a folder: resize, in pixels"
     )
     parser.add_argument(
         "--resize_height", type=int, default=0, metavar="H", help="of a list or a folder: resize, in pixels"
     )
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
 
     from netspec import readable_errors
     from netspec.data.form import caffe_form

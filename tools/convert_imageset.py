@@ -7,6 +7,8 @@ The files are those of a list, "path label" a line, below ROOTFOLDER; or, withou
 import argparse
 from pathlib import Path
 
+from arguments import add_switch
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -15,23 +17,21 @@ def main() -> None:
         "list", nargs="?", type=Path, metavar="LISTFILE", help="the list; without it: the folder's images"
     )
     parser.add_argument("out", type=Path, metavar="DB_NAME", help="the database to write: a new folder")
-    parser.add_argument("-gray", "--gray", action="store_true", help="store one channel")
-    parser.add_argument("-shuffle", "--shuffle", action="store_true", help="in another order than that of the list")
+    add_switch(parser, "gray", "store one channel")
+    add_switch(parser, "shuffle", "in another order than that of the list")
     parser.add_argument("--seed", type=int, default=0, help="decides that order (default: %(default)s)")
     parser.add_argument("-backend", "--backend", choices=["lmdb", "hdf5"], default="lmdb", help="default: %(default)s")
     parser.add_argument("-resize_width", "--resize_width", type=int, default=0, metavar="W", help="resize, in pixels")
     parser.add_argument("-resize_height", "--resize_height", type=int, default=0, metavar="H", help="resize, in pixels")
-    parser.add_argument("-check_size", "--check_size", action="store_true", help="refuse images of several sizes")
-    parser.add_argument(
-        "-encoded", "--encoded", action="store_true", help="store image files, unchanged ones as they are"
-    )
+    add_switch(parser, "check_size", "refuse images of several sizes")
+    add_switch(parser, "encoded", "store image files, unchanged ones as they are")
     parser.add_argument("-encode_type", "--encode_type", choices=["jpg", "png"], help="the kind of those files")
     parser.add_argument("--labels", type=int, default=1, metavar="N", help="how many numbers end a line (default: 1)")
     parser.add_argument(
         "--skip_damaged", type=int, default=0, metavar="N", help="leave out up to N files that are no images"
     )
     parser.add_argument("--dry", action="store_true", help="count the images, name missing files, and write nothing")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
 
     from netspec import log_to_stderr, readable_errors
     from netspec.data.convert import census, convert

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from netspec.check.build import KNOWN_TYPES
 from netspec.check.findings import NOTE, TRAP, Finding
 from netspec.data.leveldb_store import is_leveldb
+from netspec.data.unit_pixels import unit_numbers
 from netspec.graph import Node
 from netspec.layers import LAYER_TYPES
 from netspec.layers.sources import SOURCE_TYPES
@@ -133,6 +134,12 @@ def unmixed_classes(view: NetView, node: Node) -> Iterator[Finding]:
         yield from view.finding(TRAP, node, reason, "transform_param", "classes")
 
 
+def unit_pixels(view: NetView, node: Node) -> Iterator[Finding]:
+    """torchvision's means, and those of all who divide by 255 first."""
+    for field, reason in unit_numbers(node.param):
+        yield from view.finding(TRAP, node, reason, "transform_param", field)
+
+
 def dropout_ratio(view: NetView, node: Node) -> Iterator[Finding]:
     """Other frameworks give the part that is kept."""
     ratio = node.param.dropout_param.dropout_ratio
@@ -160,7 +167,8 @@ def backend(view: NetView, node: Node) -> Iterator[Finding]:
 
 
 LAYER_TRAPS: list[LayerTrap] = [
-    lrn_alpha, bilinear_group, mirrored_test, drawn_in_train, unmixed_classes, dropout_ratio, unread_message, backend,
+    lrn_alpha, bilinear_group, mirrored_test, drawn_in_train, unmixed_classes, unit_pixels, dropout_ratio,
+    unread_message, backend,
 ]  # fmt: skip
 
 

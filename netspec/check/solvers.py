@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from netspec.check.build import Built, State
+from netspec.check.classes import other_classes
 from netspec.check.findings import ERROR, NOTE, Finding, Report
 from netspec.check.nets import Options, check_net, forms, inspect_net, tell_forks
 from netspec.check.solver_traps import solver_traps
@@ -105,7 +106,7 @@ def _check_nets(report: Report, document: Document[SolverParameter], options: Op
             error = document.error(f'there is no net file "{value}"', name, index)
             error.hint = nearest(value, known)
             report.add(ERROR, error)
-    report.add(ERROR, *not_in_nets(document, built))
+    report.add(ERROR, *not_in_nets(document, built), *other_classes(built))
     report.findings += _seen(document, built)
     report.findings += _small_batches(document, built)
     return reports

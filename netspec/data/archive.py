@@ -25,7 +25,8 @@ def members(sources: Sequence[Path], single: Sequence[str] = ()) -> Iterator[tup
             for name, data in _files(source, single):
                 packed = Path(name).name in single and name.endswith(".gz")
                 yield name, gzip.decompress(data) if packed else data
-        except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        # zipfile's RuntimeError: a password, or a kind of packing that it does not know
+        except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             raise DataError(f"{source}: cannot be read as a zip, a tar or a folder: {error}") from None
 
 

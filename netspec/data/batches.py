@@ -46,7 +46,7 @@ class Batches(ABC, Generic[Loaded]):
 
     @abstractmethod
     def pin(self, loaded: Loaded) -> Loaded:
-        """Move what is loaded to memory that a GPU copies from without waiting."""
+        """Prepare what is loaded, in the background, so that it moves to a GPU without waiting, or begin to move it."""
 
     @abstractmethod
     def finish(self, loaded: Loaded) -> Tops:
@@ -55,6 +55,10 @@ class Batches(ABC, Generic[Loaded]):
     @abstractmethod
     def check_labels(self, rule: LabelRule) -> None:
         """Hold the labels against a rule, at once or as they are loaded."""
+
+    def prepare(self) -> None:
+        """Do what is done once before the first batch and may take long, if anything is."""
+        return
 
     def reseed(self, seed: int) -> None:
         """Draw from another seed."""

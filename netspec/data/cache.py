@@ -8,8 +8,11 @@ import math
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -27,7 +30,7 @@ def cache_file(name: str) -> Path:
     """Where the decoded set of that name belongs: under $NETSPEC_CACHE, or ~/.cache/netspec."""
     folder = os.environ.get("NETSPEC_CACHE")
     parent = Path(folder) if folder else Path.home() / ".cache" / "netspec"
-    return parent / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.images"
+    return parent / f"{_digest(name)[:24]}.images"
 
 
 def has_room(path: Path, size: int) -> bool:
@@ -37,12 +40,21 @@ def has_room(path: Path, size: int) -> bool:
     return free - size >= max(_SPARE_BYTES, free // 2)
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes left in the cache folder that were killed as they wrote a set."""
+    for file in folder.glob(".*.images.*.tmp"):
+        with suppress(OSError), file.open("r+b") as opened:  # OSError: a process, or a thread of this one, writes it
+            flock(opened, LOCK_EX | LOCK_NB)
+            if file.stat().st_size:  # else it may just have been made, and is not locked yet
+                file.unlink()
+
+
 def open_set(path: Path, key: str) -> Set | None:
     """The set that the file holds, or None where there is none, it is of another `key`, or it is not whole."""
     try:
         with path.open("rb") as file:
             header: dict[str, Any] = json.loads(file.read(_HEADER_BYTES))
-        if header["key"] != key:
+        if header["key"] != _digest(key):
             return None
         shape, dtype = tuple(header["shape"]), np.dtype(header["dtype"])
         label_shape = (shape[0], *header["label_shape"])
@@ -66,11 +78,12 @@ def write_set(
     """Write the parts of a set of `shape`, each label of `label_shape`, in order; the file appears once it is whole.
     Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    header = {"key": key, "shape": shape, "dtype": dtype.name, "labels": _LABELS, "label_shape": label_shape}
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    header = {"key": _digest(key), "shape": shape, "dtype": dtype.name, "labels": _LABELS, "label_shape": label_shape}
     labels = []
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
+            flock(file, LOCK_EX)
             file.write(json.dumps(header).encode().ljust(_HEADER_BYTES))
             for images, some in parts:
                 # Written, not mapped: on a full disk a write reports it, a mapped page ends the process.
@@ -82,3 +95,8 @@ def write_set(
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _digest(text: str) -> str:
+    """A text of any length as one that fits the header and the name of a file."""
+    return hashlib.sha256(text.encode()).hexdigest()

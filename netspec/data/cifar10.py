@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from netspec.data.archive import members
-from netspec.data.datum import Pixels
+from netspec.data.datum import Pixels, raw_datum
 from netspec.data.download import Remote, download
-from netspec.data.form import Record, pixels_datum
+from netspec.data.form import Record
 from netspec.data.made_set import Split, Splits, make_set
 from netspec.errors import DataError
 
@@ -60,6 +60,4 @@ def _rows(name: str, data: bytes, classes: int) -> Pixels:
 def _records(rows: Pixels) -> Iterator[Record]:
     for row in rows:
         image = row[1:].reshape(_SHAPE)[::-1]
-        datum = pixels_datum(image)
-        datum.label = int(row[0])
-        yield Record("", datum, image)
+        yield Record("", raw_datum(image, int(row[0])), image)

@@ -34,15 +34,17 @@ class _NoImageError(DataError):
 
 
 class Damaged:
-    """Counts files that cannot be used: each is named in the log, until there is one more than `limit`, a DataError."""
+    """Counts files that cannot be used: each is named in the log, until there is one more than `limit`, a DataError,
+    which names the `option` that raises the limit, if there is one."""
 
-    def __init__(self, limit: int = 0) -> None:
-        self.count, self._limit = 0, limit
+    def __init__(self, limit: int = 0, option: str = "") -> None:
+        self.count, self._limit, self._option = 0, limit, option
 
     def __call__(self, error: DataError) -> None:
         self.count += 1
         if self.count > self._limit:
-            raise error
+            way_out = f"; {self._option} N leaves up to N such files out" if self._option else ""
+            raise DataError(f"{error}{way_out}")
         _log.warning("left out: %s", error)
 
 
@@ -109,9 +111,11 @@ def convert(
     HDF5Data layer reads them. The order is that of the files, or, with `shuffle`, one that `seed` alone decides. Up to
     `skip_damaged` files that are no images are left out. DataError otherwise, with nothing written.
     """
+    if backend == "hdf5" and form.encoding:
+        raise DataError("HDF5 files hold pixels, not image files: leave encoded and encode_type out")
     if shuffle:
         files = [files[index] for index in permutation(len(files), seed)]
-    damaged, progress = Damaged(skip_damaged), tqdm(files, desc=f"write {out.name}", unit="image")
+    damaged, progress = Damaged(skip_damaged, "--skip_damaged"), tqdm(files, desc=f"write {out.name}", unit="image")
     with closing(records(progress, form, check_size or backend == "hdf5", damaged)) as found:
         if backend == "hdf5":
             write_hdf5(out, (entry for _, entry in found))

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from netspec.data.crops import Drawn
+from netspec.data.datum import shape_text
 from netspec.data.mean import Mean
 from netspec.data.order import Indices
 from netspec.data.transform import Transform
-from netspec.data.transform_fields import text
 from netspec.layers.base import LayerError, Shape
 from netspec.schema.netspec_pb2 import TRAIN, TransformationParameter
 
 _COPY = "transform_param", "copy"
 _OF_ALL = ("force_color", "force_gray", "mixup_alpha", "cutmix_alpha", "classes", "copy")
 
-Part = tuple[Transform, Indices | None, Drawn]
-"""A transform, the places in the batch that it is for (None: all of them), and what is drawn for them."""
+Part = tuple[Transform, Indices, Drawn]
+"""A transform, the places in the batch that it is for, and what is drawn for them."""
 
 
 class Copies:
@@ -41,7 +41,7 @@ class Copies:
             transform = _copied(copy, phase, shape, seed, mean)
             if transform.output_shape != self.output_shape:
                 raise LayerError(
-                    f"images become {text(self.output_shape)}, their copies {text(transform.output_shape)}",
+                    f"images become {shape_text(self.output_shape)}, their copies {shape_text(transform.output_shape)}",
                     "transform_param",
                     "copy",
                 )
@@ -65,8 +65,6 @@ class Copies:
     def draw(self, positions: Indices, which: Indices, sizes: NDArray[np.int64] | None = None) -> list[Part]:
         """The draws for the records at these positions, each through the transform `which` (N,) of it; `sizes` (N, 2)
         where the images' (H, W) differ."""
-        if self.count == 1:
-            return [(self._transforms[0], None, self._transforms[0].draw(positions, sizes))]
         parts: list[Part] = []
         for number in np.unique(which).tolist():
             places, transform = np.flatnonzero(which == number), self._transforms[number]
@@ -75,19 +73,23 @@ class Copies:
         return parts
 
 
-def transformed(images: Tensor | list[Tensor], parts: list[Part]) -> Tensor:
-    """Images (N, C, H, W), or a list of them where their sizes differ, each through its transform: (N, C, h, w)."""
+def numbers_of(parts: Sequence[Part]) -> list[Tensor]:
+    """What the parts need on the device of the images: of each the table of what is drawn, and its places."""
+    return [tensor for _, places, drawn in parts for tensor in (drawn.table(), torch.from_numpy(places))]
+
+
+def transformed(images: Tensor | Sequence[Tensor], parts: Sequence[Part], numbers: Sequence[Tensor]) -> Tensor:
+    """Images (N, C, H, W), or a list of them where their sizes differ, each through its transform: (N, C, h, w);
+    `numbers` are the `numbers_of` the parts, on their device."""
+    tables, places = numbers[::2], numbers[1::2]
+    if len(parts) == 1:
+        transform, _, drawn = parts[0]
+        return transform(images, drawn, tables[0])
     outputs = []
-    for transform, places, drawn in parts:
-        if places is None:
-            return transform(images, drawn)
-        if isinstance(images, Tensor):
-            outputs.append(transform(images[torch.from_numpy(places).to(images.device)], drawn))
-        else:
-            outputs.append(transform([images[place] for place in places], drawn))
-    back = np.argsort(np.concatenate([places for _, places, _ in parts if places is not None]))
-    together = torch.cat(outputs)
-    return together[torch.from_numpy(back).to(together.device)]
+    for (transform, chosen, drawn), table, on_device in zip(parts, tables, places, strict=True):
+        some = images[on_device] if isinstance(images, Tensor) else [images[place] for place in chosen]
+        outputs.append(transform(some, drawn, table))
+    return torch.cat(outputs)[torch.cat(list(places)).argsort()]
 
 
 def _copied(param: TransformationParameter, phase: int, shape: Shape, seed: int, mean: Mean | None) -> Transform:

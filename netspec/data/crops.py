@@ -36,6 +36,21 @@ class Drawn:
         axes = [(-1, self.mirror), (-2, self.mirror_vertical)]
         return [(axis, turned) for axis, turned in axes if turned is not None and turned.any()]
 
+    def table(self) -> Tensor:
+        """All of it as one tensor, which moves to a device as one: y, x, whether mirrored, whether upside down, the box
+        if there is one, and the numbers; float32, in which pixels are counted exactly."""
+        upside_down = np.zeros_like(self.mirror) if self.mirror_vertical is None else self.mirror_vertical
+        boxes = [] if self.boxes is None else [self.boxes]
+        columns = np.stack([self.y, self.x, self.mirror, upside_down], 1)
+        return torch.from_numpy(np.hstack([columns, *boxes, *self.numbers]).astype(np.float32))
+
+    def of_table(self, table: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The boxes, (N, 0) where there are none, and the numbers of each operation, out of the table wherever it
+        lies."""
+        widths = [0 if self.boxes is None else 4, *(numbers.shape[1] for numbers in self.numbers)]
+        boxes, *numbers = torch.split_with_sizes(table[:, 4:], widths, 1)
+        return boxes, numbers
+
 
 def cut(images: Pixels, drawn: Drawn, height: int, width: int) -> Pixels:
     """The windows (N, C, height, width) of images (N, C, H, W), mirrored where drawn."""
@@ -66,19 +81,19 @@ def cut_mean(mean: NDArray[np.float32], drawn: Drawn, height: int, width: int) -
     return cut_out
 
 
-def cut_on_device(images: Tensor, drawn: Drawn, height: int, width: int) -> Tensor:
-    """The same with torch, where the images lie."""
+def cut_on_device(images: Tensor, drawn: Drawn, table: Tensor, height: int, width: int) -> Tensor:
+    """What `cut` does, with torch where the images and the table of what is drawn lie."""
     if images.shape[2:] != (height, width):
         y, x = drawn.y[0], drawn.x[0]
         if (drawn.y == y).all() and (drawn.x == x).all():
             images = images[:, :, y : y + height, x : x + width]
         else:
             windows = images.unfold(2, height, 1).unfold(3, width, 1)
-            ys, xs = (torch.from_numpy(offsets).to(images.device) for offsets in (drawn.y, drawn.x))
+            ys, xs = table[:, :2].long().unbind(1)
             images = windows[torch.arange(len(images), device=images.device), :, ys, xs]
-    for axis, turned in drawn.flips():
-        where = torch.from_numpy(turned).to(images.device)[:, None, None, None]
-        images = torch.where(where, images.flip(axis), images)
+    for axis, _ in drawn.flips():
+        turned = table[:, 2 if axis == -1 else 3, None, None, None] > 0
+        images = torch.where(turned, images.flip(axis), images)
     return images
 
 
@@ -88,6 +103,7 @@ def padded(images: Tensor, pad: int, fill: NDArray[np.float32]) -> Tensor:
         images = images.to(torch.float32)
     count, channels, height, width = images.shape
     out = images.new_empty(count, channels, height + 2 * pad, width + 2 * pad)
-    out[:] = torch.from_numpy(fill)
+    for plane, value in zip(out.unbind(1), np.broadcast_to(fill.ravel(), channels).tolist(), strict=True):
+        plane.fill_(value)
     out[:, :, pad : pad + height, pad : pad + width] = images
     return out

@@ -19,7 +19,7 @@ from netspec.data.cache import cache_file
 from netspec.data.datum import Pixels
 from netspec.data.labels import Label, Labels
 from netspec.data.order import Indices
-from netspec.data.records import Store, read_image
+from netspec.data.records import ChangedError, Store, colour_like, read_image
 from netspec.errors import DataError, SnapshotError
 from netspec.files import write_whole
 
@@ -74,7 +74,7 @@ def sound_records(store: Store, colour: bool | None, skip: int) -> Store:
     All records are decoded for this, in colour or grey as `colour` says (None: as the first sound one is), so that
     every process, whatever its part in a run, leaves out the same ones; a file in the cache folder remembers which they
     are. With a `skip` of 0 none is looked at: a damaged record is an error when it is read. Raises DataError where one
-    more is damaged, naming it, or all are.
+    more is damaged, naming it, or all are; ChangedError where a file changes meanwhile.
     """
     if not skip:
         return store
@@ -95,7 +95,9 @@ def _colour_of(store: Store, skip: int) -> bool | None:
     """True where the first record that can be read has colour, else None."""
     for index in range(min(skip + 1, len(store))):
         try:
-            return len(read_image(store, index, None)[0]) == 3 or None
+            return colour_like(read_image(store, index, None)[0])
+        except ChangedError:
+            raise
         except DataError:
             pass
     return None
@@ -128,6 +130,8 @@ def _damaged(store: Store, colour: bool | None) -> Iterator[tuple[int, str]]:
         for index in range(start, min(start + _PART, len(store))):
             try:
                 read_image(store, index, colour)
+            except ChangedError:
+                raise
             except DataError as error:
                 found.append((index, str(error)))
         return found
@@ -170,9 +174,9 @@ class Watch:
             raise changed(file)
 
 
-def changed(file: Path | str) -> DataError:
+def changed(file: Path | str) -> ChangedError:
     """What is said of a file that is no longer what it was."""
-    return DataError(f"{file} has changed since it was opened; a run needs it as it was: start again with it")
+    return ChangedError(f"{file} has changed since it was opened; a run needs it as it was: start again with it")
 
 
 def _state(file: Path) -> _State:

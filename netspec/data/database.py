@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from netspec.data.damage import sound_records
 from netspec.data.datum_store import DatumStore
 from netspec.data.feed import Feed
 from netspec.data.images import stored_images
-from netspec.data.leveldb_store import LevelDbStore, is_leveldb
-from netspec.data.lmdb_store import LmdbStore
+from netspec.data.leveldb_store import is_leveldb
+from netspec.data.open_store import open_store
 from netspec.data.records import Records
 from netspec.layers.base import LayerError
-from netspec.layers.sources import SourceContext, source
+from netspec.layers.sources import Contents, SourceContext, source
 from netspec.schema.netspec_pb2 import DataParameter, LayerParameter
 
 
@@ -30,9 +28,15 @@ class Data(Feed):
         _refuse(param)
         data = param.data_param
         store, colour = _open(data, context), _colour(param)
+        self._store = store
         records = Records(sound_records(store, colour, data.skip_damaged), colour, data.cache)
         super().__init__(stored_images(records, param, data, context), data.prefetch, context, store.files)
         self.shapes = self.shapes[: len(param.top)]
+
+    @property
+    def contents(self) -> Contents:
+        """What the database holds, known by its keys."""
+        return Contents(self._store.path, self._store.digest)
 
 
 def _refuse(param: LayerParameter) -> None:
@@ -50,24 +54,13 @@ def _refuse(param: LayerParameter) -> None:
 def _open(data: DataParameter, context: SourceContext) -> DatumStore:
     """The store at `source`: what lies on the disk decides its kind, and a `backend` that says otherwise is refused."""
     path = context.find(data.source)
+    store = open_store(path)
     found = DataParameter.LEVELDB if is_leveldb(path) else DataParameter.LMDB
-    store = _leveldb(path) if found == DataParameter.LEVELDB else LmdbStore(path)
     if data.HasField("backend") and data.backend != found:
         kind = "a LevelDB" if found == DataParameter.LEVELDB else "an LMDB"
         reason = f"the backend is {DataParameter.DB.Name(data.backend)}, but {path} is {kind}"
         raise LayerError(reason, "data_param", "backend")
     return store
-
-
-def _leveldb(path: Path) -> DatumStore:
-    try:
-        return LevelDbStore(path)
-    except ImportError:
-        reason = (
-            "reading a LevelDB needs plyvel: pip install 'netspec[leveldb]'; or, where plyvel is: "
-            "netspec.data.write_lmdb('lmdb', plyvel.DB('leveldb').iterator())"
-        )
-        raise LayerError(reason, "data_param", "backend") from None
 
 
 def _colour(param: LayerParameter) -> bool | None:

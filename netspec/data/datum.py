@@ -18,15 +18,16 @@ Pixels = NDArray[Any]  # uint8, or float32 from a Datum with float_data
 FORMATS = ("JPEG", "PNG", "BMP")
 PIXEL_LIMIT = 1 << 25
 
-_GREY_MODES = ("1", "L")
-_COLOUR_MODES = ("RGB", "P", "CMYK", "YCbCr")
+GREY_MODES = ("1", "L")
+COLOUR_MODES = ("RGB", "P", "CMYK", "YCbCr")
 _ALPHA_MODES = ("RGBA", "LA", "PA")
 
 
-def raw_datum(image: Pixels, label: int) -> Datum:
-    """A Datum that holds the pixels of a uint8 image (C, H, W), BGR where it has colour."""
+def raw_datum(image: Pixels, label: int | None = None) -> Datum:
+    """A Datum that holds the pixels of a uint8 image (C, H, W), BGR where it has colour, with every field that Caffe
+    sets, so that its bytes are the same."""
     channels, height, width = image.shape
-    return Datum(channels=channels, height=height, width=width, data=image.tobytes(), label=label)
+    return Datum(channels=channels, height=height, width=width, data=image.tobytes(), label=label, encoded=False)
 
 
 def encoded_datum(data: bytes, label: int) -> Datum:
@@ -44,14 +45,14 @@ def decode(datum: Datum, colour: bool | None = None) -> Pixels:
         return _decode_image(datum.data, colour) if fast is None else fast
     shape = (datum.channels, datum.height, datum.width)
     if min(shape) < 1:
-        raise DataError(f"the dimensions {_text(shape)} are not positive")
+        raise DataError(f"the dimensions {shape_text(shape)} are not positive")
     stored: Pixels
     if datum.data or not datum.float_data:
         stored, unit = np.frombuffer(datum.data, np.uint8), "bytes"
     else:
         stored, unit = np.array(datum.float_data, np.float32), "numbers"
     if stored.size != np.prod(shape, dtype=object):
-        raise DataError(f"data has {stored.size} {unit}, {_text(shape)} needs {np.prod(shape, dtype=object)}")
+        raise DataError(f"data has {stored.size} {unit}, {shape_text(shape)} needs {np.prod(shape, dtype=object)}")
     return stored.reshape(shape)
 
 
@@ -79,8 +80,8 @@ def _decode_image(data: bytes, colour: bool | None) -> Pixels:
 
 
 def _has_colour(image: Image.Image, colour: bool | None) -> bool:
-    if image.mode in _GREY_MODES or image.mode in _COLOUR_MODES:
-        return image.mode in _COLOUR_MODES if colour is None else colour
+    if image.mode in GREY_MODES or image.mode in COLOUR_MODES:
+        return image.mode in COLOUR_MODES if colour is None else colour
     if image.mode not in _ALPHA_MODES:
         raise DataError(f"a {image.format} with pixels of kind {image.mode} is not 8 bits a channel")
     if colour is None:
@@ -88,5 +89,6 @@ def _has_colour(image: Image.Image, colour: bool | None) -> bool:
     return colour
 
 
-def _text(shape: tuple[int, ...]) -> str:
+def shape_text(shape: tuple[int, ...]) -> str:
+    """A shape as messages write it."""
     return "x".join(map(str, shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from functools import cached_property
@@ -48,6 +49,11 @@ class DatumStore(ABC):
                 count = len(self.read(index).labels)
                 return (count,) if count > 1 else ()
         return ()
+
+    @cached_property
+    def digest(self) -> str:
+        """A text that changes with the keys and their order."""
+        return hashlib.sha256(b"\0".join(self.keys)).hexdigest()
 
     def read(self, index: int) -> Datum:
         """The Datum of the record `index`."""

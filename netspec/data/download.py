@@ -36,20 +36,19 @@ def download(remote: Remote, folder: Path) -> Path:
     """
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     if target.exists():
-        _check(target, target, remote)
+        _check(target, str(target), remote)
         return target
     reasons = []
     for url in remote.urls:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _fetch(url, part)
-            break
         except (OSError, HTTPException) as error:
             reasons.append(f"{url} cannot be fetched to {target}: {error}")
-    else:
-        raise DataError(f"{'; '.join(reasons)}; --from takes what you have")
-    _check(part, target, remote)
-    return part.rename(target)
+            continue
+        _check(part, f"{target} from {url}", remote)
+        return part.rename(target)
+    raise DataError(f"{'; '.join(reasons)}; --from takes what you have")
 
 
 def _fetch(url: str, part: Path) -> None:
@@ -77,7 +76,8 @@ def _append(reply: Any, part: Path, have: int) -> None:
             raise ConnectionError(f"it ended after {file.tell()} of {total} bytes; the next try goes on from there")
 
 
-def _check(path: Path, target: Path, remote: Remote) -> None:
+def _check(path: Path, what: str, remote: Remote) -> None:
+    """Remove what is not the known file, a DataError; `what` is how the message names it."""
     digest = hashlib.md5() if len(remote.checksum) == 32 else hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -85,4 +85,4 @@ def _check(path: Path, target: Path, remote: Remote) -> None:
     if digest.hexdigest() != remote.checksum:
         path.unlink()
         found = f"the checksum is {digest.hexdigest()} where {remote.checksum} is expected"
-        raise DataError(f"{target} from {remote.urls[0]}: {found}; it was removed, try again")
+        raise DataError(f"{what}: {found}; it was removed, try again")

@@ -8,7 +8,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.data.order import Indices, below, words
+from netspec.data.order import Indices, below, unit, words
 
 Floats = NDArray[np.float64]
 _SPACE = 0x7472616E73  # apart from the draws of Caffe's transform and of the order
@@ -46,7 +46,7 @@ class Draws:
 
     def uniform(self, draw: Draw, low: float, high: float, attempt: int = 0) -> Floats:
         """Numbers from `low` to `high` (N,)."""
-        return low + (high - low) * self._unit(draw, attempt)
+        return low + (high - low) * unit(self._words(draw, attempt))
 
     def log_uniform(self, draw: Draw, low: float, high: float, attempt: int = 0) -> Floats:
         """Numbers from `low` to `high` (N,), even in their logarithm."""
@@ -60,11 +60,7 @@ class Draws:
 
     def chance(self, draw: Draw, probability: float) -> NDArray[np.bool_]:
         """True with a probability (N,)."""
-        return self._unit(draw, 0) < probability
-
-    def _unit(self, draw: Draw, attempt: int) -> Floats:
-        unit: Floats = (self._words(draw, attempt) >> np.uint64(11)) * 2.0**-53
-        return unit
+        return unit(self._words(draw, 0)) < probability
 
     def _words(self, draw: Draw, attempt: int) -> NDArray[np.uint64]:
         return words(self.positions, self.seed, _SPACE, draw, attempt)

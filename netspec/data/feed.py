@@ -12,7 +12,7 @@ from netspec.data.batches import Batches, Tops
 from netspec.data.damage import Watch
 from netspec.data.labels import LabelRule
 from netspec.layers.base import Shape
-from netspec.layers.sources import SourceContext
+from netspec.layers.sources import Contents, SourceContext
 
 
 class Feed:
@@ -30,12 +30,18 @@ class Feed:
         self._batches, self._prefetch = batches, prefetch
         self._share = context.rank, context.ranks
         self._watch, self._origin = Watch(files), next(iter(files), None)
+        self._sizes = [file.stat().st_size for file in files if file.is_file()]
         self.shapes: list[Shape] = batches.shapes
         self.epoch_size = batches.length
         self.wait_seconds = 0.0
         self._position = 0
         self._running: Iterator[Tops] | None = None
         self._stop: Callable[[], object] | None = None
+
+    @property
+    def contents(self) -> Contents:
+        """What the set holds, known by the sizes of its files."""
+        return Contents(self._origin, " ".join(map(str, self._sizes)))
 
     @property
     def position(self) -> int:
@@ -47,6 +53,10 @@ class Feed:
     def position(self, records: int) -> None:
         self.close()
         self._position = records
+
+    def prepare(self) -> None:
+        """Do now what else is done for the first batch, in the background: decode a set that is kept decoded."""
+        self._batches.prepare()
 
     def reseed(self, seed: int) -> None:
         """Go on from the same position with the draws of another seed."""
@@ -77,10 +87,11 @@ class Feed:
         finally:
             ahead.close()
 
-    def check_labels(self, classes: int, ignore: int | None, layer: str) -> None:
-        """DataError unless every label is in 0..classes-1, or `ignore`; `layer` is where the labels go. Labels that
-        are not all known yet are checked when they are read."""
-        self._batches.check_labels(LabelRule(classes, ignore, layer))
+    def check_labels(self, classes: int, ignore: int | None, layer: str, shares: bool = False) -> None:
+        """DataError unless every label is in 0..classes-1, or `ignore`; `layer` is where the labels go. Several of a
+        record must be `shares` where it takes those. Labels that are not all known yet are checked when they are
+        read."""
+        self._batches.check_labels(LabelRule(classes, ignore, layer, shares))
 
     def close(self) -> None:
         """Stop the thread; `next` starts it again."""

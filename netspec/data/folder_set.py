@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from netspec.data.class_folder import ANNOTATIONS
 from netspec.data.convert import Damaged, records
 from netspec.data.form import KEEP, Form, Record
 from netspec.data.image_files import ImageFile, image_files
@@ -35,7 +36,7 @@ def make(
     images. Colour files stay byte for byte, unless `size` (height, width) resizes all, to PNG. Without it all must have
     one size. Up to `skip_damaged` files that are no images are left out. As `make_set`. Raises DataError.
     """
-    form, damaged = replace(KEEP, size=size, colour=colour), Damaged(skip_damaged)
+    form, damaged = replace(KEEP, size=size, colour=colour), Damaged(skip_damaged, "--skip-damaged")
     line = make_set(out, SPLITS, lambda _: _splits(folder, val_fraction, seed, form, damaged), force)
     return f"{line}, {damaged.count} left out" if damaged.count else line
 
@@ -46,7 +47,7 @@ def _splits(folder: Path, val_fraction: float, seed: int, form: Form, damaged: D
     if all((folder / split).is_dir() for split in SPLITS):
         train, val = (image_files(folder / split) for split in SPLITS)
         classes = _classes(train)
-        if not (folder / "val" / "images").is_dir():  # as in Tiny ImageNet, where a list has the classes
+        if not (folder / "val" / ANNOTATIONS).is_file():  # in which the classes have train's numbers
             _hold(_classes(val), classes, folder / "val")
     else:
         files = image_files(folder)

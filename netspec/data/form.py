@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from netspec.data.datum import FORMATS, Pixels, decode, encoded_datum
+from netspec.data.datum import COLOUR_MODES, FORMATS, GREY_MODES, Pixels, decode, encoded_datum, raw_datum
 from netspec.data.resize import resize
+from netspec.data.transform_fields import LARGEST_SIDE
 from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import Datum
 
 _JPEG_QUALITY = 95  # what OpenCV, and so Caffe, writes
-_GREY, _COLOUR = ("1", "L"), ("RGB", "P", "CMYK", "YCbCr")
 
 SAME = "the file's own"
 """As `Form.encoding`: the kind of file that the image came in."""
@@ -40,6 +40,12 @@ class Form:
     encoding: str | None = None
     kept: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        """DataError where no image can have the size."""
+        if self.size and not 1 <= min(self.size) <= max(self.size) <= LARGEST_SIDE:
+            height, width = self.size
+            raise DataError(f"images can be resized to 1 to {LARGEST_SIDE} pixels a side, not to {height}x{width}")
+
 
 KEEP = Form(encoding="PNG", kept=FORMATS)
 """Colour files as they are; what must change loses nothing."""
@@ -47,12 +53,12 @@ KEEP = Form(encoding="PNG", kept=FORMATS)
 
 def caffe_form(gray: bool, height: int, width: int, encoded: bool = False, kind: str | None = None) -> Form:
     """The form that the flags of Caffe's convert_imageset ask for: a `kind` ("jpg", "png") means encoded, sizes of 0
-    that images stay as they are. DataError where one of them alone is 0."""
-    if (height > 0) != (width > 0):
+    that images stay as they are. DataError where one of them alone is 0, or one is no size."""
+    if (height == 0) != (width == 0):
         raise DataError("give resize_height and resize_width, or neither")
     encoding = {"jpg": "JPEG", "png": "PNG", None: SAME if encoded else None}[kind]
     kept = FORMATS if encoding == SAME else (encoding,) if encoding else ()
-    return Form(not gray, (height, width) if height > 0 else None, encoding, kept)
+    return Form(not gray, (height, width) if height else None, encoding, kept)
 
 
 def record(name: str, data: bytes, labels: int | Sequence[float], form: Form) -> Record:
@@ -71,22 +77,16 @@ def record(name: str, data: bytes, labels: int | Sequence[float], form: Form) ->
 
 def _stored(image: Pixels, data: bytes, form: Form) -> Datum:
     if form.encoding is None:
-        return pixels_datum(image)
+        return raw_datum(image)
     with Image.open(io.BytesIO(data), formats=FORMATS) as file:
         kind, mode = str(file.format), file.mode
-    if kind in form.kept and form.size is None and mode in (_COLOUR if form.colour else _GREY):
+    if kind in form.kept and form.size is None and mode in (COLOUR_MODES if form.colour else GREY_MODES):
         return Datum(data=data, encoded=True)
     return Datum(data=encode(image, _writable(kind) if form.encoding == SAME else form.encoding), encoded=True)
 
 
 def _writable(kind: str) -> str:
     return "JPEG" if kind == "JPEG" else "PNG"
-
-
-def pixels_datum(image: Pixels) -> Datum:
-    """A raw Datum with every field that Caffe sets, so that its bytes are the same; only the label is missing."""
-    channels, height, width = image.shape
-    return Datum(channels=channels, height=height, width=width, data=image.tobytes(), encoded=False)
 
 
 def encode(image: Pixels, kind: str) -> bytes:

@@ -27,7 +27,7 @@ class Affine:
     def __init__(self, param: TransformationParameter, shape: Shape, fill: NDArray[np.float32]) -> None:
         self._param, self._height, self._width = param, *shape[1:]
         self._mode = _MODES[param.interpolation]
-        self._fill = fill if fill.any() else None
+        self._fill = torch.from_numpy(fill) if fill.any() else None
 
     @staticmethod
     def wanted(param: TransformationParameter) -> bool:
@@ -57,12 +57,12 @@ class Affine:
     def __call__(self, images: Tensor, matrices: Tensor) -> Tensor:
         """Images of the same size."""
         grid = self._places(matrices.view(-1, 2, 3, 1, 1))
-        fill = None if self._fill is None else torch.from_numpy(self._fill).to(images.device)
-        if fill is not None:
-            images = images - fill  # so that the zeros outside become the fill
+        if self._fill is not None:
+            self._fill = self._fill.to(images.device)  # once: that waits for all that is at work there
+            images = images - self._fill  # so that the zeros outside become the fill
         images = F.grid_sample(images, grid, mode=self._mode, padding_mode="zeros", align_corners=False)
-        if fill is not None:
-            images += fill
+        if self._fill is not None:
+            images += self._fill
         return bounded(images, self._param.interpolation)
 
     def _places(self, matrices: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ def write_hdf5(folder: Path, records: Iterable[Record]) -> None:
     """Write images of one size into a folder, which appears once it is whole.
 
     Each file has the datasets "data", float32 (N, C, H, W), BGR from 0 to 255, and "label", float32 (N), or (N, K)
-    where there are several; list.txt names the files, and is the `source` of the layer. DataError where `folder`
-    exists, or cannot be written.
+    where there are several; list.txt has their absolute paths, and is the `source` of the layer. DataError where
+    `folder` exists, or cannot be written.
     """
     if folder.exists():
         raise DataError(f"{folder} already exists; remove it or write elsewhere")
@@ -36,7 +36,7 @@ def write_hdf5(folder: Path, records: Iterable[Record]) -> None:
         written = [_write(temporary / name, part) for name, part in zip(names, _parts(records), strict=False)]
         if not written:
             raise DataError(f"{folder}: there are no images to write")
-        (temporary / LIST).write_text("".join(f"{folder / name}\n" for name in written), "utf-8")
+        (temporary / LIST).write_text("".join(f"{folder.absolute() / name}\n" for name in written), "utf-8")
         temporary.rename(folder)
         sync_folder(folder.absolute().parent)
     except (OSError, RuntimeError) as error:  # h5py's RuntimeError: the disk is full

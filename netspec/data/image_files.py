@@ -34,11 +34,16 @@ def image_files(path: Path, root: str = "", labels: int = 1) -> list[ImageFile]:
     """The files of a list, or of a folder of classes, in their order.
 
     The names of a list lie below the folder `root`, or come after it as it is, as in Caffe. Its lines end with
-    `labels` numbers: one is a class. DataError where a class is no whole number, or a folder's images have none.
+    `labels` numbers: one is a class. DataError where a class is no whole number, a folder's images have none, or a
+    folder comes with what is for lists.
     """
-    if path.is_dir():
-        return _files(read_folder(path), f"{path}/")
-    return _files(read_listing(path, labels), f"{root}/" if Path(root).is_dir() else root)
+    if labels < 1:
+        raise DataError(f"each line ends with 1 or more labels, not {labels}")
+    if not path.is_dir():
+        return _files(read_listing(path, labels), f"{root}/" if root and Path(root).is_dir() else root)
+    if root or labels > 1:
+        raise DataError(f"{path} is a folder, whose own folders are the classes: a root and labels are for lists")
+    return _files(read_folder(path), f"{path}/")
 
 
 def _files(listing: Listing, before: str) -> list[ImageFile]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +19,14 @@ from netspec.data.labels import Label
 from netspec.data.list_file import Listing, read_listing
 from netspec.data.records import Records
 from netspec.data.resize import resize
+from netspec.data.transform_fields import LARGEST_SIDE
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
-from netspec.layers.sources import SourceContext, source
+from netspec.layers.sources import Contents, SourceContext, source
 from netspec.schema.netspec_pb2 import ImageDataParameter, LayerParameter
 
 _FIELD = "image_data_param"
+_NUMBERS = re.compile(r"(?: -?\d+(?:\.\d*)?)+$")
 _Read = TypeVar("_Read")
 
 
@@ -52,6 +55,17 @@ class ImageFiles:
         except (DataError, OSError):
             return ""
         return f"{status.st_size} {status.st_mtime_ns}"
+
+    def why_missing(self, name: str) -> str:
+        """What of the root folder may have been meant otherwise, where a file of this name is not there."""
+        lacks_slash = self._root and not self._root.endswith("/") and self._exists(f"{self._root}/{name}")
+        return "; root_folder stands before a name as it is: end it with a slash" if lacks_slash else ""
+
+    def _exists(self, name: str) -> bool:
+        try:
+            return self._find(name).is_file()
+        except LayerError:
+            return False
 
     def _bytes(self, name: str) -> bytes:
         if self._kept is not None and name in self._kept:
@@ -88,7 +102,7 @@ class ListedImages:
     def __init__(self, listing: Listing, files: ImageFiles, size: tuple[int, int] | None) -> None:
         self.path, self.labels, self.where = listing.path, listing.labels, listing.where
         self.label_shape = self.labels.shape[1:]
-        self._names, self._files, self._size = listing.names, files, size
+        self.classes, self._names, self._files, self._size = listing.classes, listing.names, files, size
         self._states = [files.state(name) for name in listing.names]
 
     def __len__(self) -> int:
@@ -101,7 +115,17 @@ class ListedImages:
             if missing:
                 self.image(missing[0])
         except DataError as error:
-            raise DataError(f"{error} ({len(missing)} of {len(self)} files are missing)") from None
+            hint = self._why_missing(self._names[missing[0]])
+            raise DataError(f"{error} ({len(missing)} of {len(self)} files are missing){hint}") from None
+
+    def _why_missing(self, name: str) -> str:
+        """What in the list may have been meant otherwise, where a file of this name is not there."""
+        if name.endswith(tuple(",;\t")):
+            return "; a label comes after a space alone"
+        if (numbers := _NUMBERS.search(name)) is not None:
+            count = len(numbers[0].split()) + (self.label_shape or (1,))[0]
+            return f"; where a line ends with {count} labels, write labels: {count}"
+        return self._files.why_missing(name)
 
     @cached_property
     def identity(self) -> str:
@@ -110,13 +134,20 @@ class ListedImages:
         digest = hashlib.sha256(self.labels.tobytes() + os.fsencode(files))
         return f"{self.path.resolve()} {self._size} {digest.hexdigest()}"
 
+    @cached_property
+    def digest(self) -> str:
+        """A text that changes with the names, their order, the labels and the sizes of the files."""
+        sizes = (state.partition(" ")[0] for state in self._states)
+        files = "\0".join(f"{name} {size}" for name, size in zip(self._names, sizes, strict=True))
+        return hashlib.sha256(self.labels.tobytes() + os.fsencode(files)).hexdigest()
+
     def image(self, index: int, colour: bool | None = None) -> tuple[Pixels, Label]:
         """The image of a place in the listing, and its label or labels (K,). DataError also where the file is another
         one than at the start."""
         try:
             pixels = self._files.read(self._names[index], colour, self._states[index])
         except DataError as error:
-            raise DataError(f"{self.where(index)}: {error}") from None
+            raise type(error)(f"{self.where(index)}: {error}") from None
         return resize(pixels, *self._size) if self._size else pixels, self.labels[index]
 
 
@@ -138,7 +169,7 @@ class ImageData(Feed):
     def __init__(self, param: LayerParameter, context: SourceContext) -> None:
         images = param.image_data_param
         _refuse(param)
-        store = _store(images, context)
+        self._store = store = _store(images, context)
         if store.label_shape == (0,) and len(param.top) == 2:
             raise LayerError(f"the images of {store.path} have no labels: leave out the second top", "top")
         if not images.skip_damaged:
@@ -150,6 +181,11 @@ class ImageData(Feed):
         batches = stored_images(records, param, images, context)
         super().__init__(batches, param.data_param.prefetch, context, [store.path])
         self.shapes = self.shapes[: len(param.top)]
+
+    @property
+    def contents(self) -> Contents:
+        """What the list or folder holds, known by names, labels and sizes."""
+        return Contents(self._store.path, self._store.digest, self._store.classes)
 
 
 def _refuse(param: LayerParameter) -> None:
@@ -163,6 +199,9 @@ def _refuse(param: LayerParameter) -> None:
     if (images.new_height > 0) != (images.new_width > 0):
         given = "new_height" if images.new_height else "new_width"
         raise LayerError("give new_height and new_width, or neither", _FIELD, given)
+    for name in ("new_height", "new_width"):
+        if (side := getattr(images, name)) > LARGEST_SIDE:
+            raise LayerError(f"{name} is at most {LARGEST_SIDE}, not {side}", _FIELD, name)
 
 
 def _store(images: ImageDataParameter, context: SourceContext) -> ListedImages:

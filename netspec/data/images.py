@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -12,14 +13,15 @@ import torch
 from torch import Tensor
 
 from netspec.data.batches import Batches, Tops
-from netspec.data.copies import Copies, Part, transformed
-from netspec.data.datum import Pixels
+from netspec.data.copies import Copies, Part, numbers_of, transformed
+from netspec.data.datum import Pixels, shape_text
 from netspec.data.labels import LabelRule, Labels
 from netspec.data.mean import Mean, read_mean
 from netspec.data.mix import Mix, Mixing, mixing_of
 from netspec.data.order import Indices, Order
 from netspec.data.records import Records
 from netspec.data.residence import Resident, resident
+from netspec.data.side_stream import Moved, SideStream
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
 from netspec.layers.sources import SourceContext
@@ -47,17 +49,23 @@ class ImageSet(Protocol):
 @dataclass(frozen=True)
 class Batch:
     """Images as they are stored, in a list where their sizes differ, what is drawn for them, and labels (N,), or their
-    shares (N, classes) where the images will be mixed."""
+    shares (N, classes) where the images will be mixed; and all of it on its way to a GPU."""
 
     images: Tensor | list[Tensor]
     drawn: list[Part]
     labels: Tensor
     mix: Mix | None = None
+    moved: Moved | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """All that is needed on the device: the labels, what is drawn, and the images."""
+        images = self.images if isinstance(self.images, list) else [self.images]
+        return [self.labels, *numbers_of(self.drawn), *([self.mix.table()] if self.mix else []), *images]
 
 
 class ImageBatches(Batches[Batch]):
     """Batches of `size` images and their labels, in an order. Images move to the device as they are stored and are
-    transformed there; on the CPU the background thread does both."""
+    transformed there, to a GPU beside what it computes; on the CPU the background thread does both."""
 
     def __init__(
         self,
@@ -75,6 +83,11 @@ class ImageBatches(Batches[Batch]):
         self._images, self._transform, self._order, self._mixing = images, transform, order, mixing
         self._resident = resident
         self.reseed(seed)
+
+    def prepare(self) -> None:
+        """Decode the set, if it is kept decoded."""
+        if isinstance(self._images, Records):
+            self._images.kept()
 
     def reseed(self, seed: int) -> None:
         super().reseed(seed)
@@ -115,28 +128,33 @@ class ImageBatches(Batches[Batch]):
         for index, image in zip(chosen.tolist(), images, strict=True):
             if image.shape != self._images.shape and not self._transform.takes(image.shape):
                 raise DataError(
-                    f"{self._images.where(index)}: the image is {_text(image.shape)}, the first record's "
-                    f"{_text(self._images.shape)}; only resize, or a crop_size within both without mean_file, makes "
-                    "them alike (in an ImageData layer also new_height and new_width)"
+                    f"{self._images.where(index)}: the image is {shape_text(image.shape)}, the first record's "
+                    f"{shape_text(self._images.shape)}; only resize, or a crop_size within both without mean_file, "
+                    "makes them alike (in an ImageData layer also new_height and new_width)"
                 )
 
+    @cached_property
+    def _side_stream(self) -> SideStream:
+        return SideStream(self.device)
+
     def pin(self, loaded: Batch) -> Batch:
-        if isinstance(loaded.images, list):
-            return loaded
-        return replace(loaded, images=loaded.images.pin_memory(), labels=loaded.labels.pin_memory())
+        """Begin to move a batch to a GPU."""
+        return replace(loaded, moved=self._side_stream.move(loaded.tensors()))
 
     def finish(self, loaded: Batch) -> Tops:
-        images: Tensor | list[Tensor]
-        if isinstance(loaded.images, list):
-            images = [image.to(self.device) for image in loaded.images]
-        else:
-            images = loaded.images.to(self.device, non_blocking=True)
-            if self._resident is not None and images.dim() == 1:
-                images = self._resident.images(images)
-        out = transformed(images, loaded.drawn)
+        tensors = loaded.moved.tensors() if loaded.moved else [each.to(self.device) for each in loaded.tensors()]
+        labels, *tensors = tensors
+        count = 2 * len(loaded.drawn)
+        numbers, images = tensors[:count], tensors[count:]
+        table = images.pop(0) if loaded.mix else None
+        out = transformed(images if isinstance(loaded.images, list) else self._of_set(images[0]), loaded.drawn, numbers)
         if self._mixing and loaded.mix:
-            out = self._mixing(out, loaded.mix)
-        return out, loaded.labels.to(self.device, non_blocking=True)
+            out = self._mixing(out, loaded.mix, table)
+        return out, labels
+
+    def _of_set(self, images: Tensor) -> Tensor:
+        """Images, or those (N, C, H, W) on the device that numbers (N,) name."""
+        return self._resident.images(images) if self._resident is not None and images.dim() == 1 else images
 
 
 def stored_images(
@@ -154,7 +172,7 @@ def stored_images(
         reason = f"mixing needs one label an image; here each has {images.label_shape[0]}"
         raise LayerError(reason, "transform_param", "classes")
     field = "data_param" if isinstance(settings, DataParameter) else "image_data_param"
-    whole = resident(images, settings, context.device, field)
+    whole = resident(images, settings, context.device, field, context.residence)
     return ImageBatches(images, transform, order, settings.batch_size, context.seed, context.device, mixing, whole)
 
 
@@ -167,7 +185,3 @@ def means_of(param: LayerParameter, find: Callable[[str], Path]) -> list[Mean | 
 def mean_of(param: LayerParameter, find: Callable[[str], Path]) -> Mean | None:
     """The mean image that a layer's transform names, if any."""
     return means_of(param, find)[0]
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

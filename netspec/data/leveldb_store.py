@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import stat
 import tempfile
 import weakref
 from pathlib import Path
@@ -60,8 +61,13 @@ class LevelDbStore(DatumStore):
 
 
 def is_leveldb(path: Path) -> bool:
-    """Whether a folder has the form of a LevelDB."""
-    return (path / "CURRENT").is_file()
+    """Whether a folder has the form of a LevelDB; DataError where that cannot be seen."""
+    try:
+        return stat.S_ISREG((path / "CURRENT").stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _identity(path: Path, files: list[Path]) -> str:

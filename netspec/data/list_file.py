@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -11,16 +12,20 @@ import numpy as np
 from netspec.data.labels import Labels
 from netspec.errors import DataError
 
+_SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+_OTHER_SEPARATOR = re.compile(r"([,;\t])-?[\d.]+$")
+
 
 @dataclass(frozen=True)
 class Listing:
     """Image files and their labels (N,), or (N, K) where K is not 1, and where they were found: the list or folder
-    `path`, and in a list the lines."""
+    `path`, in a list the lines, and of a folder the names of the classes by number."""
 
     path: Path
     names: list[str]
     labels: Labels
     lines: list[int] | None = None
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -40,7 +45,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     except OSError as error:
         raise DataError(f"{path}: the list cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise DataError(f"{path} is no list of files: it is not text") from None
+        raise DataError(f"{path} is no list of files: it is not text in UTF-8") from None
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise DataError(f"{path}: the list is empty")
@@ -64,5 +69,8 @@ def _name_and_labels(path: Path, number: int, line: str, labels: int) -> tuple[s
             return name, values
     except ValueError:
         pass
+    if parted := _OTHER_SEPARATOR.search(line):
+        reason = f"a label comes after a space, not {_SEPARATORS[parted[1]]}"
+        raise DataError(f"{path}: line {number}: {reason}: {line[:80]}")
     form = " ".join(("path", *("label",) * min(labels, 3), *("...",) * (labels > 3)))
     raise DataError(f'{path}: line {number} is not "{form}": {line[:80]}')

@@ -15,6 +15,7 @@ from threading import RLock
 
 import lmdb
 
+from netspec.data.class_folder import holds_images
 from netspec.data.datum_store import DatumStore
 from netspec.errors import DataError
 from netspec.files import sync_folder
@@ -62,6 +63,11 @@ class LmdbStore(DatumStore):
             raise DataError(f"{self.path} is damaged: {len(keys)} records are there, and {self._count} by its header")
         return keys
 
+    @cached_property
+    def digest(self) -> str:
+        """A text that changes with the keys, their order and the size of the file."""
+        return f"{super().digest} {self._size}"
+
     def _value(self, key: bytes) -> bytes:
         with self._reading() as transaction:
             value = transaction.get(key, b"")
@@ -105,6 +111,8 @@ def _data_file(path: Path) -> Path:
     file = path / "data.mdb" if path.is_dir() else path
     if not file.exists():
         found = " but a LevelDB, which a Data layer reads" if (path / "CURRENT").exists() else ""
+        if holds_images(path):
+            found = " but a folder of images, which an ImageData layer reads"
         raise DataError(f"{path} holds no data.mdb, so it is no LMDB{found}")
     if not file.stat().st_size:
         raise DataError(f"{file} is empty (0 bytes)")
@@ -144,7 +152,6 @@ def _leave(key: _File) -> None:
 def _refuse_cut(environment: lmdb.Environment, file: Path, size: int) -> None:
     """A page that the file no longer has would end the process with SIGBUS when it is read."""
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    size = file.stat().st_size
     if size < needed:
         raise DataError(f"{file} is cut short: {size} bytes of {needed}; copy or make it again")
 

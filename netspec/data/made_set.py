@@ -17,6 +17,9 @@ from netspec.errors import DataError
 
 MEAN, LABELS = "mean.binaryproto", "labels.txt"
 
+_MARK = ".unfinished"
+"""A file that lies in a set's folder while its parts are put there."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -35,7 +38,7 @@ class Splits:
 
 
 def part_names(splits: Sequence[str]) -> list[str]:
-    """The files and folders of a set, the last of them written last."""
+    """The files and folders of a set."""
     return [*(f"{name}_lmdb" for name in splits), MEAN, LABELS]
 
 
@@ -43,19 +46,21 @@ def make_set(out: Path, names: Sequence[str], read: Callable[[Path], Splits], fo
     """Write the set that `read` gives, of which the splits are `names`, into the folder `out`; a line on what was
     written. What is downloaded goes into the folder that `read` gets, and stays there until the set is whole.
 
-    `out` gets its parts only once all of them are whole; a set that is there already is replaced only with `force`.
-    Raises DataError.
+    `out` gets its parts only once all of them are whole; what is there already under their names is replaced only with
+    `force`, unless an earlier call was cut off as it put them there. Raises DataError.
     """
     parts = part_names(names)
-    if not force and all((out / part).exists() for part in parts):
-        raise DataError(f"{out} already holds the set; --force replaces it")
+    there = [part for part in parts if (out / part).exists()]
+    if there and not force and not (out / _MARK).exists():
+        raise DataError(f"{out} already holds {' and '.join(there)}; --force replaces what is there")
     making, downloads = out / f".making.{os.getpid()}", out / ".download"
     try:
         making.mkdir(parents=True)
         summary = _write(making, read(downloads))
-        (out / LABELS).unlink(missing_ok=True)  # while parts are replaced the set is not complete
+        (out / _MARK).touch()
         for part in parts:
             _move(making / part, out / part)
+        (out / _MARK).unlink()
         shutil.rmtree(downloads, ignore_errors=True)
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -68,7 +73,7 @@ def _write(folder: Path, splits: Splits) -> str:
         write_lmdb(folder / f"{name}_lmdb", _keyed(split, name, mean))
         if mean:
             write_mean(folder / MEAN, mean.value())
-    (folder / LABELS).write_text("".join(f"{label}\n" for label in splits.labels), "utf-8")
+    (folder / LABELS).write_text("".join(f"{label}\n" for label in splits.labels), "utf-8", "surrogateescape")
     counts = " and ".join(f"{len(LmdbStore(folder / f'{name}_lmdb'))} {name}" for name in splits.parts)
     return f"{len(splits.labels)} classes, {counts} images"
 

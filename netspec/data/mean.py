@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from netspec.data.datum import Pixels
-from netspec.errors import DataError
+from netspec.errors import DataError, SnapshotError
+from netspec.files import write_whole
 from netspec.schema.netspec_pb2 import BlobProto
 
 Mean = NDArray[np.float32]
@@ -62,10 +64,21 @@ def compute_mean(images: Iterable[Pixels]) -> Mean:
 
 
 def write_mean(path: Path, mean: Mean) -> None:
-    """Write a mean (C, H, W) with the four old dimensions, which every Caffe reads."""
+    """Write a mean (C, H, W) with the four old dimensions, which every Caffe reads. DataError where it fails."""
     channels, height, width = mean.shape
     proto = BlobProto(num=1, channels=channels, height=height, width=width, data=mean.ravel())
-    path.write_bytes(proto.SerializeToString())
+    try:
+        write_whole(path, proto.SerializeToString())
+    except SnapshotError as error:
+        raise DataError(str(error)) from None
+
+
+def refuse_unwritable(path: Path) -> None:
+    """DataError where no file can be written at a place: to be told before a long pass over a set."""
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        reason = "it is a folder" if path.is_dir() else f"{folder} is no folder that can be written to"
+        raise DataError(f"{path}: cannot be written: {reason}")
 
 
 def read_mean(path: Path) -> Mean:

@@ -12,9 +12,10 @@ from netspec.data.datum import Pixels
 from netspec.data.datum_store import DatumStore
 from netspec.data.form import Form
 from netspec.data.image_files import image_files
-from netspec.data.leveldb_store import LevelDbStore, is_leveldb
-from netspec.data.lmdb_store import LmdbStore
-from netspec.data.mean import MeanImage, write_mean
+from netspec.data.leveldb_store import is_leveldb
+from netspec.data.mean import MeanImage, refuse_unwritable, write_mean
+from netspec.data.open_store import open_store
+from netspec.data.records import colour_like
 from netspec.errors import DataError
 
 
@@ -23,11 +24,16 @@ def mean_report(source: Path, out: Path | None = None, root: str = "", form: For
     its lines on the channels' means; with their deviations and what to paste into a transform_param.
 
     `root` stands before the names of a list; `form` gives files their colour and size: BGR and as they are without it.
-    DataError names what cannot be read, or has another size.
+    DataError names what cannot be read, or has another size; a database takes neither `root` nor `form`.
     """
+    if out is not None:
+        refuse_unwritable(out)
     mean = MeanImage()
-    for image in _images(source, root, form or Form()):
-        mean.add(image)
+    for where, image in _images(source, root, form or Form()):
+        try:
+            mean.add(image)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
     value = mean.value()
     if out is not None:
         write_mean(out, value)
@@ -41,26 +47,20 @@ def mean_report(source: Path, out: Path | None = None, root: str = "", form: For
     return "\n".join([*lines, "}"])
 
 
-def _images(source: Path, root: str, form: Form) -> Iterator[Pixels]:
+def _images(source: Path, root: str, form: Form) -> Iterator[tuple[str, Pixels]]:
+    """The images, and how messages name them."""
     if is_leveldb(source) or source.suffix == ".mdb" or (source / "data.mdb").exists():
-        yield from _stored_images(_store(source))
+        if root or form != Form():
+            raise DataError(f"{source} is a database: a root, gray and sizes are for lists and folders of image files")
+        yield from _stored_images(open_store(source))
     else:
         files = image_files(source, root)
         for _, record in records(tqdm(files, desc="mean", unit="image"), form, check_size=True):
-            yield record.image
+            yield record.name, record.image
 
 
-def _store(source: Path) -> DatumStore:
-    if not is_leveldb(source):
-        return LmdbStore(source)
-    try:
-        return LevelDbStore(source)
-    except ImportError:
-        raise DataError(f"{source}: reading a LevelDB needs plyvel: pip install 'netspec[leveldb]'") from None
-
-
-def _stored_images(store: DatumStore) -> Iterator[Pixels]:
+def _stored_images(store: DatumStore) -> Iterator[tuple[str, Pixels]]:
     """All images of a store, in colour where the first is, as a Data layer takes them."""
-    colour = True if len(store.image(0)[0]) == 3 else None
+    colour = colour_like(store.image(0)[0])
     for index in tqdm(range(len(store)), desc="mean", unit="image"):
-        yield store.image(index, colour)[0]
+        yield store.where(index), store.image(index, colour)[0]

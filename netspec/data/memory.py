@@ -106,10 +106,10 @@ class MemoryData(Feed):
         self._refuse_nothing()
         return super().once()
 
-    def check_labels(self, classes: int, ignore: int | None, layer: str) -> None:
+    def check_labels(self, classes: int, ignore: int | None, layer: str, shares: bool = False) -> None:
         """Hold the labels against the classes: those given, and all that will be."""
-        super().check_labels(classes, ignore, layer)
-        self._rules.append(LabelRule(classes, ignore, layer))
+        super().check_labels(classes, ignore, layer, shares)
+        self._rules.append(LabelRule(classes, ignore, layer, shares))
 
     def _batches_of(self, arrays: Arrays, seed: int, device: torch.device, start: int = 0) -> ImageBatches:
         """The batches of some images, of which the first comes at the position `start`."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from netspec.data.buffers import Buffers
 from netspec.data.labels import LabelRule, Labels
-from netspec.data.order import Indices, Words, below, words
+from netspec.data.order import Indices, Words, below, unit, words
 from netspec.layers.base import LayerError, Shape
 from netspec.schema.netspec_pb2 import TRAIN, LayerParameter, TransformationParameter
 
@@ -33,6 +33,11 @@ class Mix:
     weight: NDArray[np.float32]
     first: Indices
     last: Indices
+
+    def table(self) -> Tensor:
+        """All of it as one tensor (N, 6), which moves to a device as one."""
+        columns = np.stack([self.partner, self.weight, *self.first, *self.last], 1)
+        return torch.from_numpy(columns.astype(np.float32))
 
 
 class Mixing:
@@ -79,22 +84,21 @@ class Mixing:
         shares[images, classes[mix.partner]] += part
         return shares
 
-    def __call__(self, images: Tensor, mix: Mix) -> Tensor:
-        """The images (N, C, H, W), float32, mixed; they are overwritten."""
+    def __call__(self, images: Tensor, mix: Mix, table: Tensor | None = None) -> Tensor:
+        """The images (N, C, H, W), float32, mixed; they are overwritten. `table` is that of the mix, if it lies on
+        their device already."""
         if images.device.type != "cpu":
-            return self._on_device(images, mix)
+            return self._on_device(images, mix.table().to(images.device) if table is None else table)
         # numpy computes on the calling thread alone; torch would take the other cores from the training.
         partners = self._buffers.take(images.shape, np.float32)
         np.take(images.numpy(), mix.partner, 0, partners, "clip")  # to "raise" it would take a copy first
-        return torch.from_numpy(_mixed(images.numpy(), partners, *self._boxes(mix)))
-
-    def _on_device(self, images: Tensor, mix: Mix) -> Tensor:
-        partner, *boxes = (torch.from_numpy(array).to(images.device) for array in (mix.partner, *self._boxes(mix)))
-        return _mixed(images, images[partner], *boxes)
-
-    def _boxes(self, mix: Mix) -> tuple[NDArray[Any], ...]:
         rows, columns = (np.arange(size) for size in self._size)
-        return mix.weight, mix.first, mix.last, rows, columns
+        return torch.from_numpy(_mixed(images.numpy(), partners, mix.weight, mix.first, mix.last, rows, columns))
+
+    def _on_device(self, images: Tensor, table: Tensor) -> Tensor:
+        partner, weight, first, last = table.T.split_with_sizes([1, 1, 2, 2])
+        rows, columns = (torch.arange(size, device=images.device) for size in self._size.tolist())
+        return _mixed(images, images[partner[0].long()], weight[0], first, last, rows, columns)
 
 
 def _mixed(
@@ -114,16 +118,10 @@ def beta(radius: Words, angle: Words, alpha: NDArray[np.float64]) -> NDArray[np.
     polar method (1994), brought to 0..1 as in Devroye (1996)."""
     with np.errstate(over="ignore", divide="ignore"):
         # t * t / (2 alpha); infinite for a small alpha, which gives 0 or 1
-        square = np.expm1(-np.log(1 - _uniform(radius)) / alpha)
-        cosine = np.cos(2 * math.pi * _uniform(angle))
+        square = np.expm1(-np.log(1 - unit(radius)) / alpha)
+        cosine = np.cos(2 * math.pi * unit(angle))
         drawn: NDArray[np.float64] = 0.5 + np.copysign(0.5 / np.sqrt(1 + 1 / (square * cosine**2)), cosine)
     return drawn
-
-
-def _uniform(random: Words) -> NDArray[np.float64]:
-    """Words as numbers in [0, 1)."""
-    numbers: NDArray[np.float64] = (random >> np.uint64(11)) * 2.0**-53
-    return numbers
 
 
 def mixing_of(param: LayerParameter, phase: int, image: Shape) -> Mixing | None:

@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from netspec.data.archive import members
-from netspec.data.datum import Pixels
+from netspec.data.datum import Pixels, raw_datum
 from netspec.data.download import Remote, download
-from netspec.data.form import Record, pixels_datum
+from netspec.data.form import Record
 from netspec.data.made_set import Split, Splits, make_set
 from netspec.errors import DataError
 
@@ -25,6 +25,8 @@ REMOTES = [Remote(f"{name}.gz", [f"{at}{name}.gz" for at in _ADDRESSES], md5) fo
 SPLITS = {"train": "train", "test": "t10k"}
 
 _UINT8 = 8  # the code of the element type in the header
+_SIZE = (28, 28)
+_CLASSES = 10
 
 
 def make(out: Path, sources: Sequence[Path] = (), force: bool = False) -> str:
@@ -49,10 +51,19 @@ def _splits(sources: Sequence[Path]) -> Splits:
     for split, prefix in SPLITS.items():
         images = _array(f"{prefix}-images-idx3-ubyte", files, 3)
         labels = _array(f"{prefix}-labels-idx1-ubyte", files, 1)
-        if len(images) != len(labels):
-            raise DataError(f"{prefix}: {len(images)} images and {len(labels)} labels")
+        _hold(prefix, images, labels)
         splits[split] = Split(len(images), _records(images, labels))
-    return Splits(splits, [str(digit) for digit in range(10)])
+    return Splits(splits, [str(digit) for digit in range(_CLASSES)])
+
+
+def _hold(prefix: str, images: Pixels, labels: Pixels) -> None:
+    """DataError where the arrays of a part are not those of digits."""
+    if len(images) != len(labels) or not len(images):
+        raise DataError(f"{prefix}: {len(images)} images and {len(labels)} labels")
+    if images.shape[1:] != _SIZE:
+        raise DataError(f"{prefix}: images of {images.shape[1:]} pixels where those of the set have {_SIZE}")
+    if labels.max() >= _CLASSES:
+        raise DataError(f"{prefix}: an image of class {labels.max()}; the digits are 0 to {_CLASSES - 1}")
 
 
 def _array(name: str, files: dict[str, bytes], axes: int) -> Pixels:
@@ -67,6 +78,4 @@ def _array(name: str, files: dict[str, bytes], axes: int) -> Pixels:
 
 def _records(images: Pixels, labels: Pixels) -> Iterator[Record]:
     for image, label in zip(images[:, None], labels.tolist(), strict=True):
-        datum = pixels_datum(image)
-        datum.label = label
-        yield Record("", datum, image)
+        yield Record("", raw_datum(image, label), image)

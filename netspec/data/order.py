@@ -43,6 +43,12 @@ def below(random: Words, bounds: Indices | int) -> Indices:
     return numbers
 
 
+def unit(random: Words) -> NDArray[np.float64]:
+    """Words as numbers in [0, 1)."""
+    numbers: NDArray[np.float64] = (random >> np.uint64(11)) * 2.0**-53
+    return numbers
+
+
 @lru_cache(maxsize=4)
 def permutation(size: int, *key: int) -> Indices:
     """The numbers 0..size-1 in an order that depends only on `size` and `key`."""

@@ -7,17 +7,17 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from netspec.data.buffers import Buffers
-from netspec.data.cache import Set, cache_file, has_room, open_set, write_set
+from netspec.data.cache import Set, cache_file, has_room, open_set, remove_abandoned, write_set
 from netspec.data.datum import Pixels
 from netspec.data.labels import Label, LabelRule, Labels
 from netspec.data.order import Indices
@@ -32,6 +32,10 @@ _THREADS = min(4, os.cpu_count() or 1)
 _log = logging.getLogger("netspec")
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
+
+
+class ChangedError(DataError):
+    """A file is no longer what it was: no damage, and nothing to leave out."""
 
 
 class _SizesDifferError(Exception):
@@ -75,17 +79,18 @@ class Records:
         self.store = store
         self._cache = cache
         self._colour = colour
-        first, _ = read_image(store, 0, colour)
+        first, _ = self._read_image(0)
         self.shape: tuple[int, ...] = first.shape
         self.label_shape = store.label_shape
         self._dtype = first.dtype
-        if colour is None and len(first) == 3:
-            self._colour = True
+        if colour is None:
+            self._colour = colour_like(first)
         self._rules: list[LabelRule] = []
         self._lock = Lock()
         self._looked = False
         self._kept: Set | None = None
         self._in_memory = False
+        self._is_over = Event()
         self._buffers = Buffers()
 
     def __len__(self) -> int:
@@ -93,8 +98,8 @@ class Records:
 
     def check_labels(self, rule: LabelRule) -> None:
         """Hold every label against a rule: now where all are known or the set is kept (it is decoded for that), else
-        when it is read. Several labels an image are no classes."""
-        if self.label_shape:
+        when it is read. Several labels an image are no classes, but may be their shares."""
+        if self.label_shape and not rule.shares:
             return
         known = self.store.labels
         if known is None and (kept := self.kept()) is not None:
@@ -126,7 +131,7 @@ class Records:
         return len(self) * math.prod(self.shape) * self._dtype.itemsize
 
     def hold_in_memory(self) -> None:
-        """Keep the set, once it is decoded, in memory and not in a file alone."""
+        """Keep the set in memory, however large it is, and in no file; DataError from `kept` where that cannot be."""
         self._in_memory = True
 
     def kept(self) -> Set | None:
@@ -135,9 +140,9 @@ class Records:
             if not self._looked:
                 try:
                     self._kept = self._find_or_decode()
-                    if self._in_memory and self._kept is not None and not self._kept[0].flags.owndata:
-                        self._kept = self._kept[0].copy(), self._kept[1]
                 except _SizesDifferError:
+                    if self._in_memory:
+                        raise DataError(f"{self.store.path}: residence: DEVICE needs images of one size") from None
                     _log.info("%s: images of several sizes; they are decoded as they are used", self.store.path)
                 self._looked = True
             return self._kept
@@ -145,7 +150,7 @@ class Records:
     def _find_or_decode(self) -> Set | None:
         if self._cache == DataParameter.OFF:
             return None
-        if self.nbytes <= MEMORY_LIMIT:
+        if self._in_memory or self.nbytes <= MEMORY_LIMIT:
             images = np.empty((len(self), *self.shape), self._dtype)
             return images, np.concatenate([labels for _, labels in self._parts(images)])
         return self._find_or_write() if self.store.identity else None
@@ -155,6 +160,7 @@ class Records:
         path = cache_file(f"{self.store.path.resolve()} {self._colour} {self.shape}")
         if (found := open_set(path, key)) is not None:
             return found
+        remove_abandoned(path.parent)
         try:
             if not has_room(path, self.nbytes):
                 raise OSError("too little room is free there")
@@ -170,15 +176,20 @@ class Records:
 
     def _parts(self, whole: Pixels | None = None) -> Iterator[Set]:
         """The set in order, decoded by a few threads, into `whole` where it is given."""
-        starts = range(0, len(self), _PART)
-        with ThreadPoolExecutor(_THREADS) as pool:
-            yield from in_order(pool, partial(self._part, whole=whole), starts)
+        pool, self._is_over = ThreadPoolExecutor(_THREADS), Event()
+        try:
+            yield from in_order(pool, partial(self._part, whole=whole), range(0, len(self), _PART))
+        finally:  # also where an error or Ctrl-C ends it: nobody waits for what is still to be decoded
+            self._is_over.set()
+            pool.shutdown(cancel_futures=True)
 
     def _part(self, start: int, whole: Pixels | None = None) -> Set:
         indices = range(start, min(start + _PART, len(self)))
         into = np.empty((len(indices), *self.shape), self._dtype) if whole is None else whole[start : indices.stop]
         labels = []
         for place, index in zip(into, indices, strict=True):
+            if self._is_over.is_set():
+                raise CancelledError
             image, label = self._record(index)
             if image.shape != self.shape:
                 raise _SizesDifferError
@@ -193,8 +204,17 @@ class Records:
     def _array(self, labels: list[Label]) -> Labels:
         return np.array(labels, np.float64).reshape(len(labels), *self.label_shape)
 
+    def _read_image(self, index: int) -> tuple[Pixels, Label]:
+        """The image of a record and its label; what is said of damage names the way out."""
+        try:
+            return read_image(self.store, index, self._colour)
+        except ChangedError:
+            raise
+        except DataError as error:
+            raise DataError(f"{error}; skip_damaged: N in the layer leaves up to N such records out") from None
+
     def _record(self, index: int) -> tuple[Pixels, Label]:
-        image, label = read_image(self.store, index, self._colour)
+        image, label = self._read_image(index)
         if len(image) != self.shape[0] or image.dtype != self._dtype:
             raise DataError(
                 f"{self.where(index)} has {len(image)} channels of {image.dtype}, the first record "
@@ -211,6 +231,11 @@ def read_image(store: Store, index: int, colour: bool | None) -> tuple[Pixels, L
         raise
     except Exception as error:
         raise DataError(f"{store.where(index)}: {type(error).__name__}: {error}") from error
+
+
+def colour_like(first: Pixels) -> bool | None:
+    """What the images of a set become where nothing says it: BGR where the first is, else (None) what they are."""
+    return len(first) == 3 or None
 
 
 def in_order(pool: ThreadPoolExecutor, work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:

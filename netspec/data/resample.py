@@ -47,8 +47,8 @@ class RandomResizedCrop:
     """A part of each image, of random area, aspect and place, resized to size x size pixels (Szegedy et al. 2015).
 
     As in torchvision a part that would not fit is drawn again, up to ten times; then the largest in the centre whose
-    aspect is allowed is taken. Resizing an axis is a product with a matrix of weights, so all images of a batch, each
-    with a box of its own, take two matrix products.
+    aspect is allowed is taken, of one pixel at least. Resizing an axis is a product with a matrix of weights, so all
+    images of a batch, each with a box of its own, take two matrix products.
     """
 
     def __init__(self, param: RandomResizedCropParameter, size: int, interpolation: int) -> None:
@@ -63,8 +63,8 @@ class RandomResizedCrop:
         top, left = draws.below(Draw.CROP_Y, height - tall + 1), draws.below(Draw.CROP_X, width - wide + 1)
         if missing.any():
             low, high = self._aspect
-            tall = np.where(missing, np.minimum(height, np.rint(width / low)), tall).astype(np.int64)
-            wide = np.where(missing, np.minimum(width, np.rint(height * high)), wide).astype(np.int64)
+            tall = np.where(missing, np.clip(np.rint(width / low), 1, height), tall).astype(np.int64)
+            wide = np.where(missing, np.clip(np.rint(height * high), 1, width), wide).astype(np.int64)
             top, left = np.where(missing, (height - tall) // 2, top), np.where(missing, (width - wide) // 2, left)
         return np.stack([top, left, tall, wide], 1)
 

@@ -13,9 +13,14 @@ from netspec.data.order import Indices
 from netspec.data.records import Records
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
-from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter
+from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter, Residence
 
 _PART = 4096
+_SAME = {
+    Residence.AUTO: DataParameter.AUTO_RESIDENCE,
+    Residence.DEVICE: DataParameter.DEVICE,
+    Residence.HOST: DataParameter.HOST,
+}
 _MEMORY = Path("/proc/meminfo")
 
 
@@ -64,11 +69,16 @@ class Resident:
 
 
 def resident(
-    records: Records, settings: DataParameter | ImageDataParameter, device: torch.device, field: str
+    records: Records,
+    settings: DataParameter | ImageDataParameter,
+    device: torch.device,
+    field: str,
+    otherwise: Residence.Kind = Residence.AUTO,
 ) -> Resident | None:
-    """The set on the device, where the message, whose `field` the settings are, wants it there; None: batches are made
-    in the machine's memory, where a set lies that is wanted on a CPU. LayerError where it does not fit."""
-    where = settings.residence
+    """The set on the device, where the message, whose `field` the settings are, wants it there, or `otherwise` where it
+    says nothing; None: batches are made in the machine's memory, where a set lies that is wanted on a CPU. LayerError
+    where it does not fit."""
+    where = _SAME[otherwise] if settings.residence == DataParameter.AUTO_RESIDENCE else settings.residence
     if where == DataParameter.HOST or (where == DataParameter.AUTO_RESIDENCE and device.type != "cuda"):
         return None
     if where == DataParameter.DEVICE:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from netspec.data.archive import members
+from netspec.data.class_folder import distinct
 from netspec.data.download import Remote, download
 from netspec.data.form import KEEP, Record, record
-from netspec.data.made_set import Split, Splits, make_set, part_names
+from netspec.data.made_set import Split, Splits, make_set
 from netspec.data.order import permutation
 from netspec.errors import DataError
 
@@ -19,7 +20,6 @@ REMOTE = Remote(
     "90528d7ca1a48142e341f4ef8d21d0de",
 )
 SPLITS = ("train", "val")
-PARTS = part_names(SPLITS)
 
 _SEED = 0
 _SHAPE = (3, 64, 64)
@@ -34,9 +34,10 @@ class _Files:
     val: dict[str, bytes] = field(default_factory=dict)
 
     def lines(self, name: str) -> list[str]:
+        """The lines of a list that hold something, stripped."""
         if name not in self.lists:
             raise DataError(f"the sources hold no {name}; give every part of the set")
-        return self.lists[name]
+        return [line.strip() for line in self.lists[name] if line.strip()]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def _splits(sources: Sequence[Path], classes: int | None) -> Splits:
     files = _Files()
     for name, data in members(sources):
         _sort(files, PurePosixPath(name).parts, data)
-    wnids = files.lines("wnids.txt")
+    wnids = distinct(files.lines("wnids.txt"), "wnids.txt")
     if classes is not None and not 1 <= classes <= len(wnids):
         raise DataError(f"{classes} classes asked for; wnids.txt has {len(wnids)}")
     labels = {wnid: label for label, wnid in enumerate(wnids[:classes])}
@@ -91,13 +92,13 @@ def _train_items(files: _Files, labels: dict[str, int]) -> list[_Item]:
 
 
 def _val_items(files: _Files, labels: dict[str, int]) -> list[_Item]:
-    annotated = [line.split("\t")[:2] for line in files.lines("val_annotations.txt")]
-    items = [
-        _Item(name, files.val[name], labels[wnid]) for name, wnid in annotated if wnid in labels and name in files.val
-    ]
-    if not items:
-        raise DataError("the sources hold no val images of the classes asked for")
-    return items
+    annotated = [(*line.split("\t"), "")[:2] for line in files.lines("val_annotations.txt")]
+    ours = [(name, labels[wnid]) for name, wnid in annotated if wnid in labels]
+    if not ours:
+        raise DataError("val_annotations.txt names no val images of the classes asked for")
+    if missing := [name for name, _ in ours if name not in files.val]:
+        raise DataError(f"the sources hold no val image {missing[0]} ({len(missing)} of {len(ours)} are missing)")
+    return [_Item(name, files.val[name], label) for name, label in ours]
 
 
 def _records(items: Sequence[_Item]) -> Iterator[Record]:

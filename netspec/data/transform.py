@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -137,18 +136,21 @@ class Transform:
         vertical = draws.chance(Draw.MIRROR_VERTICAL, 0.5) if param.mirror_vertical and self._random else None
         return mirror, vertical
 
-    def __call__(self, images: Tensor | Sequence[Tensor], drawn: Drawn) -> Tensor:
-        """Images (N, C, H, W), uint8 or float32, or a list of images of several sizes, to float32 (N, C, h, w)."""
+    def __call__(self, images: Tensor | Sequence[Tensor], drawn: Drawn, table: Tensor | None = None) -> Tensor:
+        """Images (N, C, H, W), uint8 or float32, or a list of images of several sizes, to float32 (N, C, h, w). `table`
+        is that of what is drawn, if it lies on the device of the images already."""
+        if table is None:
+            table = drawn.table().to(images[0].device)
         if not isinstance(images, Tensor):
-            images, drawn = self._alike(images, drawn)
+            images = self._alike(images, drawn, table)
         elif not self._only_caffe:
-            images = self._prepared(images)
+            images = self._boxed(self._prepared(images), drawn, table)
         if not self._only_caffe:
-            return self._augmented(images, drawn)
+            return self._augmented(images, drawn, table)
         if images.device.type == "cpu":
             # numpy computes on the calling thread alone; torch would take the other cores from the training.
             return torch.from_numpy(self._on_cpu(images.numpy(), drawn))
-        return self._on_device(images, drawn)
+        return self._on_device(images, drawn, table)
 
     # --- Caffe's ------------------------------------------------------------------------------------------------------
 
@@ -173,15 +175,15 @@ class Transform:
             return cut_mean(self._mean_image, drawn, *self._cropped[1:])
         return None if self._mean_values is None else self._mean_values[None]
 
-    def _on_device(self, images: Tensor, drawn: Drawn) -> Tensor:
-        out = cut_on_device(images, drawn, *self._cropped[1:]).to(torch.float32, copy=True)
-        return self._scaled(out, drawn)
+    def _on_device(self, images: Tensor, drawn: Drawn, table: Tensor) -> Tensor:
+        out = cut_on_device(images, drawn, table, *self._cropped[1:]).to(torch.float32, copy=True)
+        return self._scaled(out, drawn, table)
 
-    def _scaled(self, out: Tensor, drawn: Drawn) -> Tensor:
+    def _scaled(self, out: Tensor, drawn: Drawn, table: Tensor) -> Tensor:
         """Take the mean away and scale, in place."""
         if self._mean_image is not None:
             mean = self._constant(self._mean_image, out.device).expand(len(out), *self._uncropped)
-            out -= cut_on_device(mean, drawn, *self._cropped[1:])
+            out -= cut_on_device(mean, drawn, table, *self._cropped[1:])
         if self._mean_value is not None:
             out -= self._constant(self._mean_value, out.device)
         if self._param.std_value:
@@ -197,18 +199,15 @@ class Transform:
 
     # --- what Caffe has not -------------------------------------------------------------------------------------------
 
-    def _alike(self, images: Sequence[Tensor], drawn: Drawn) -> tuple[Tensor, Drawn]:
-        """Images of several sizes as a batch of those to be mirrored, and what is still to be done to it."""
+    def _alike(self, images: Sequence[Tensor], drawn: Drawn, table: Tensor) -> Tensor:
+        """Images of several sizes as one batch: each prepared and cut, but not mirrored yet."""
         prepared = [self._prepared(image[None]) for image in images]
+        if self._resized_crop:
+            boxes, _ = drawn.of_table(table)
+            return torch.cat([self._resized_crop(image, boxes[i : i + 1]) for i, image in enumerate(prepared)])
         height, width = self._cropped[1:]
-        if self._resized_crop and drawn.boxes is not None:
-            boxes = torch.from_numpy(drawn.boxes.astype(np.float32)).to(prepared[0].device)
-            prepared = [self._resized_crop(image, boxes[i : i + 1]) for i, image in enumerate(prepared)]
-        else:
-            places = zip(prepared, drawn.y, drawn.x, strict=True)
-            prepared = [image[:, :, y : y + height, x : x + width] for image, y, x in places]
-        zero = np.zeros_like(drawn.y)
-        return torch.cat(prepared), replace(drawn, y=zero, x=zero, boxes=None)
+        places = zip(prepared, drawn.y, drawn.x, strict=True)
+        return torch.cat([image[:, :, y : y + height, x : x + width] for image, y, x in places])
 
     def _prepared(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) as they are before the crop."""
@@ -216,29 +215,24 @@ class Transform:
             images = self._resize(images)
         return padded(images, self._param.pad, self._fill) if self._param.pad else images
 
-    def _augmented(self, images: Tensor, drawn: Drawn) -> Tensor:
+    def _boxed(self, images: Tensor, drawn: Drawn, table: Tensor) -> Tensor:
+        """Prepared images (N, C, H, W), of each the box that is drawn for it, where boxes are."""
+        return self._resized_crop(images, drawn.of_table(table)[0]) if self._resized_crop else images
+
+    def _augmented(self, images: Tensor, drawn: Drawn, table: Tensor) -> Tensor:
         """Prepared images (N, C, H, W), which are not overwritten, to what the net sees."""
         if images.dtype == torch.float32:
             images = images.clone()
-        *parts, boxes = self._numbers(drawn, images.device)
-        if self._resized_crop and drawn.boxes is not None:
-            images = self._resized_crop(images, boxes)
         height, width = self._cropped[1:]
         if images.device.type == "cpu":
             images = torch.from_numpy(cut(images.numpy(), drawn, height, width)).to(torch.float32)
         else:
-            images = cut_on_device(images, drawn, height, width).to(torch.float32)
+            images = cut_on_device(images, drawn, table, height, width).to(torch.float32)
+        _, parts = drawn.of_table(table)
         for operation, numbers in zip(self._operations, parts, strict=False):
             images = operation(images, numbers)
-        images = self._scaled(standardized(images) if self._param.standardize else images, drawn)
+        images = self._scaled(standardized(images) if self._param.standardize else images, drawn, table)
         return self._erasing(images, parts[-1]) if self._erasing else images
-
-    def _numbers(self, drawn: Drawn, device: torch.device) -> Sequence[Tensor]:
-        """All that is drawn for the operations and the boxes, moved to the device as one."""
-        boxes = np.empty((len(drawn.y), 0)) if drawn.boxes is None else drawn.boxes
-        parts = [*drawn.numbers, boxes]
-        together = torch.from_numpy(np.hstack(parts).astype(np.float32)).to(device)
-        return torch.split_with_sizes(together, [part.shape[1] for part in parts], 1)
 
 
 def standardized(images: Tensor) -> Tensor:

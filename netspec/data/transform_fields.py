@@ -6,11 +6,12 @@ import math
 
 from google.protobuf.message import Message
 
+from netspec.data.datum import shape_text
 from netspec.layers.base import LayerError, Shape
 from netspec.schema.netspec_pb2 import TransformationParameter
 
 _OWN = 10000  # fields from this number on are not Caffe's
-_LARGEST_SIDE = 1 << 14
+LARGEST_SIDE = 1 << 14
 
 
 def own_fields(param: TransformationParameter) -> list[str]:
@@ -23,8 +24,8 @@ def size_of(param: TransformationParameter, name: str) -> tuple[int, int] | None
     given = getattr(param, name)
     if not given:
         return None
-    if len(given) > 2 or not 0 < min(given) <= max(given) <= _LARGEST_SIDE:
-        raise _error(f"{name} is a height and a width from 1 to {_LARGEST_SIDE}, or one number for both", name)
+    if len(given) > 2 or not 0 < min(given) <= max(given) <= LARGEST_SIDE:
+        raise _error(f"{name} is a height and a width from 1 to {LARGEST_SIDE}, or one number for both", name)
     return given[0], given[-1]
 
 
@@ -34,13 +35,16 @@ def check_caffe(param: TransformationParameter, shape: Shape, mean: Shape | None
         raise _error("give mean_file or mean_value, not both", "mean_value")
     _count(param, "mean_value", shape[0])
     if mean is not None and mean != shape:
-        raise _error(f"mean_file is {text(mean)}, the uncropped images are {text(shape)}", "mean_file")
+        raise _error(f"mean_file is {shape_text(mean)}, the uncropped images are {shape_text(shape)}", "mean_file")
 
 
 def check_crop(param: TransformationParameter, shape: Shape) -> None:
-    """A crop lies within the images (C, H, W)."""
+    """A crop lies within the images (C, H, W). One of random size is so in TEST alone."""
     if param.crop_size > min(shape[1:]):
-        raise _error(f"crop_size {param.crop_size} is larger than the images, {text(shape)}", "crop_size")
+        reason = f"crop_size {param.crop_size} is larger than the images, {shape_text(shape)}"
+        if param.HasField("random_resized_crop"):
+            reason = f"in TEST, which crops in the centre, {reason}; resize makes them larger"
+        raise _error(reason, "crop_size")
 
 
 def check_own(param: TransformationParameter, channels: int) -> None:
@@ -58,8 +62,9 @@ def check_own(param: TransformationParameter, channels: int) -> None:
 
 
 def _check_crops(param: TransformationParameter) -> None:
-    if param.pad > _LARGEST_SIDE:
-        raise _error(f"pad is at most {_LARGEST_SIDE}, not {param.pad}", "pad")
+    for name in ("pad", "crop_size"):
+        if (given := getattr(param, name)) > LARGEST_SIDE:
+            raise _error(f"{name} is at most {LARGEST_SIDE}, not {given}", name)
     for name in ("center_crop", "random_resized_crop"):
         if param.HasField(name) and not param.crop_size:
             raise _error(f"{name} needs crop_size, its side in pixels", name)
@@ -111,12 +116,7 @@ def _check_colour(param: TransformationParameter, channels: int) -> None:
 def check_blur(param: TransformationParameter, shape: Shape) -> None:
     """The image (C, H, W) is reflected at its borders, once."""
     if param.blur_kernel // 2 >= min(shape[1:]):
-        raise _error(f"blur_kernel {param.blur_kernel} is too large for images of {text(shape)}", "blur_kernel")
-
-
-def text(shape: Shape) -> str:
-    """A shape as messages write it."""
-    return "x".join(map(str, shape))
+        raise _error(f"blur_kernel {param.blur_kernel} is too large for images of {shape_text(shape)}", "blur_kernel")
 
 
 def _finite(message: Message, *path: str) -> None:

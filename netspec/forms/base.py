@@ -28,6 +28,7 @@ class Form(nn.Module):
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()
         self.of = tuple(layers)  # not registered: the net has them already
+        self.takes_16_bits = all(layer.takes_16_bits for layer in layers)
 
     @classmethod
     def fits(cls, layers: Sequence[Layer], bottoms: Sequence[Shape]) -> bool:
@@ -104,19 +105,23 @@ def sites(compiled: Compiled) -> list[Site]:
 
 
 def _row(compiled: Compiled, start: int, longest: int) -> Iterator[BuiltLayer]:
-    """Layers from one on, each of which alone reads the only top of the one before it."""
+    """Layers from one on, each of which alone reads what the one before it made."""
     layers = compiled.layers
     yield layers[start]
     for index in range(start, min(start + longest, len(layers)) - 1):
-        layer, following = layers[index], layers[index + 1]
-        tops = layer.node.tops
-        if len(tops) != 1 or following.node.bottoms != tops or tops[0] in compiled.loss_weights:
+        if not follows(compiled, index):
             return
-        if following.node.tops != tops and _is_read_later(compiled, index + 2, tops[0]):
-            return
-        if following.node.param.propagate_down:
-            return
-        yield following
+        yield layers[index + 1]
+
+
+def follows(compiled: Compiled, index: int) -> bool:
+    """Whether the layer after that of an index alone reads its only top, which is nothing that the net puts out."""
+    layer, following = compiled.layers[index : index + 2]
+    tops = layer.node.tops
+    if len(tops) != 1 or following.node.bottoms != tops or tops[0] in compiled.loss_weights:
+        return False
+    is_read = following.node.tops != tops and _is_read_later(compiled, index + 2, tops[0])
+    return not is_read and not following.node.param.propagate_down
 
 
 def _is_read_later(compiled: Compiled, start: int, blob: str) -> bool:

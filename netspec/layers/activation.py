@@ -17,6 +17,8 @@ from netspec.schema.netspec_pb2 import FillerParameter, LayerParameter
 class ReLU(Layer):
     """y = max(x, 0) + negative_slope min(x, 0). PyTorch: ReLU, or LeakyReLU where there is a negative_slope."""
 
+    takes_16_bits = True
+
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
         self.negative_slope = param.relu_param.negative_slope
@@ -31,6 +33,8 @@ class ReLU(Layer):
 class ReLU6(Layer):
     """y = min(max(x, 0), 6), of the MobileNet forks. PyTorch: the same as its ReLU6."""
 
+    takes_16_bits = True
+
     def forward(self, x: Tensor) -> Tensor:
         return F.relu6(x, self.in_place)
 
@@ -41,6 +45,8 @@ class PReLU(Layer):
 
     Slope blob (C,), or a scalar with `channel_shared`. PyTorch: PReLU, whose shared slope has shape (1,).
     """
+
+    takes_16_bits = True
 
     slope: Tensor
 
@@ -58,6 +64,8 @@ class PReLU(Layer):
 @layer("ELU")
 class ELU(Layer):
     """y = x above 0, else alpha (exp(x) - 1) (Clevert et al. 2016). PyTorch: the same as its ELU."""
+
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -90,6 +98,8 @@ class Dropout(Layer):
     Of forks: with `scale_train` false training leaves the kept values as they are and testing multiplies by
     1 - dropout_ratio; with `sample_weights_test` testing drops too. PyTorch: the same as its Dropout, the forks' apart.
     """
+
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)

@@ -52,6 +52,10 @@ class Layer(nn.Module):
     allows_in_place = True
     """Whether a top may have the name of the bottom at its place; false for the few types that Caffe refuses."""
 
+    takes_16_bits = False
+    """Whether forward is as good on bottoms of 16 bits, when the net computes in BF16 or FP16. Where not, because sums,
+    logarithms or indices would suffer, the bottoms become float32 before."""
+
     has_effect = False
     """Whether forward does more than make tops (writes a file), so that it runs although nobody reads them."""
 

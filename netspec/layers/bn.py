@@ -33,6 +33,7 @@ class BN(Layer):
     """
 
     needs_top = False
+    takes_16_bits = True
 
     slope: Tensor
     bias: Tensor
@@ -77,6 +78,7 @@ class BN(Layer):
 
     @torch.no_grad()
     def _move_statistics(self, x: Tensor) -> None:
+        x = x.to(self.mean.dtype)
         variance, mean = torch.var_mean(x, [axis for axis in range(x.dim()) if axis != 1], correction=0)
         for blob, new in ((self.mean, mean), (self.variance, variance)):
             blob.mul_(self.momentum).add_(new, alpha=1 - self.momentum)

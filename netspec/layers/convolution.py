@@ -24,6 +24,7 @@ class BaseConvolution(Layer):
     """
 
     needs_top = False
+    takes_16_bits = True
     transposed = False
     """Whether the weight's first axis is the bottom's channels, not the top's."""
 

@@ -21,6 +21,8 @@ class Eltwise(Layer):
     changes nothing: the gradient of PROD is always the product of the other bottoms.
     """
 
+    takes_16_bits = True
+
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
         eltwise = param.eltwise_param
@@ -72,6 +74,10 @@ class Overlay(Layer):
     def _over(self, blob: Tensor) -> Tensor:
         return blob.reshape((*blob.shape, *(1,) * self.following))
 
+    def _own(self, blob: Tensor, x: Tensor) -> Tensor:
+        """A blob of the layer as it lies over x, in the number type of x, so that the top has that too."""
+        return self._over(blob.to(x.dtype))
+
 
 @layer("Axpy", bottoms=3)
 class Axpy(Layer):
@@ -81,6 +87,7 @@ class Axpy(Layer):
     """
 
     needs_top = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -92,7 +99,7 @@ class Axpy(Layer):
         self.following = len(x) - 2
 
     def forward(self, a: Tensor, x: Tensor, b: Tensor) -> Tensor:
-        return torch.addcmul(b, x, a.reshape(*a.shape[:2], *(1,) * self.following))
+        return torch.addcmul(b, x, a.reshape(*a.shape[:2], *(1,) * self.following).to(x.dtype))
 
 
 @layer("Scale", bottoms=(1, 2))
@@ -104,6 +111,7 @@ class Scale(Overlay):
     """
 
     needs_top = False
+    takes_16_bits = True
 
     scale: Tensor
     bias: Tensor
@@ -120,8 +128,8 @@ class Scale(Overlay):
             self.add_blob("bias", shape, scale.bias_filler)
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
-        scale = self._over(self.scale if scale is None else scale)
-        return torch.addcmul(self._over(self.bias), x, scale) if self.bias_term else x * scale
+        scale = self._own(self.scale, x) if scale is None else self._over(scale)
+        return torch.addcmul(self._own(self.bias, x), x, scale) if self.bias_term else x * scale
 
 
 @layer("Bias", bottoms=(1, 2))
@@ -130,6 +138,8 @@ class Bias(Overlay):
 
     Unlike in PyTorch, shapes are matched from `axis` on, not from the last axis back.
     """
+
+    takes_16_bits = True
 
     bias: Tensor
 
@@ -140,4 +150,4 @@ class Bias(Overlay):
             self.add_blob("bias", shape, param.bias_param.filler)
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        return x + self._over(self.bias if bias is None else bias)
+        return x + (self._own(self.bias, x) if bias is None else self._over(bias))

@@ -23,6 +23,7 @@ class InnerProduct(Layer):
     """
 
     needs_top = False
+    takes_16_bits = True
 
     weight: Tensor
     bias: Tensor | None

@@ -85,7 +85,8 @@ def class_numbers(labels: Tensor, scores: Tensor, axis: int, layer: str, ignore_
         known = (numbers >= 0) & (numbers < classes) | (numbers == ignore_label)
         reason = f'layer "{layer}": a label is none of the classes 0 to {classes - 1}'
         if torch.compiler.is_compiling():
-            torch._assert_async(known.all(), reason)
+            # PyTorch's compiler puts the text into C++ as it is.
+            torch._assert_async(known.all(), reason.replace('"', "'").replace("\\", "/"))
         elif not known.all():
             raise DataError(f"{reason}, but {numbers[~known][0]}")
     return numbers

@@ -19,6 +19,7 @@ class AbsVal(Layer):
     """y = |x|, with gradient sign(x): 0 at 0. Not in place. PyTorch: the same as torch.abs."""
 
     needs_top = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -48,6 +49,7 @@ class Clip(Layer):
     """
 
     needs_top = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -135,6 +137,7 @@ class Swish(Layer):
     """y = x sigmoid(beta x) (Ramachandran et al. 2017); beta is 1 by default. PyTorch: as F.silu with that beta."""
 
     needs_top = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -152,6 +155,7 @@ class Threshold(Layer):
     """
 
     needs_top = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)

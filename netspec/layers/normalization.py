@@ -11,6 +11,7 @@ from torch import Tensor
 
 from netspec.layers.axis import check_axes
 from netspec.layers.base import Layer, LayerError, Shape, layer
+from netspec.precision import all_in_float32
 from netspec.schema.netspec_pb2 import FillerParameter, LayerParameter, LRNParameter
 
 LEAST_EPS = sys.float_info.min
@@ -44,7 +45,8 @@ class LRN(Layer):
         """k + alpha / n sum x^2, as a 1x1 convolution with a banded matrix: several times faster than pooling."""
         channels, reach = x.shape[1], self.local_size // 2
         band = x.new_full((channels, channels), self.alpha / self.local_size).triu(-reach).tril(reach)
-        return F.conv2d(x * x, band[:, :, None, None], x.new_full((channels,), self.k))
+        with all_in_float32(x):
+            return F.conv2d(x * x, band[:, :, None, None], x.new_full((channels,), self.k))
 
     def _scale_within(self, x: Tensor) -> Tensor:
         reach = self.local_size // 2
@@ -66,6 +68,7 @@ class BatchNorm(Layer):
     """
 
     needs_top = False
+    takes_16_bits = True
 
     mean: Tensor
     variance: Tensor
@@ -98,19 +101,27 @@ class BatchNorm(Layer):
             self.add_blob("slope", (channels,), filler)
             self.add_blob("bias", (channels,), norm.bias_filler)
 
+    @property
+    def is_global(self) -> bool:
+        """Whether forward takes the sums, and not the batch's own statistics."""
+        return not self.training if self.use_global_stats is None else self.use_global_stats
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """The mean and the variance that the sums stand for, both (C,)."""
+        inverse = torch.where(self.factor == 0, 0, 1 / self.factor)
+        return self.mean * inverse, self.variance * inverse
+
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 1:
-            return self._normalize(x[:, None])[:, 0]
-        return self._normalize(x)
+            return self.normalize(x[:, None], self.slope, self.bias)[:, 0]
+        return self.normalize(x, self.slope, self.bias)
 
-    def _normalize(self, x: Tensor) -> Tensor:
-        use_global_stats = not self.training if self.use_global_stats is None else self.use_global_stats
-        if use_global_stats:
-            inverse = torch.where(self.factor == 0, 0, 1 / self.factor)
-            mean, variance = self.mean * inverse, self.variance * inverse
-            return F.batch_norm(x, mean, variance, self.slope, self.bias, eps=self.eps)
+    def normalize(self, x: Tensor, slope: Tensor | None, bias: Tensor | None) -> Tensor:
+        """What forward does to at least two axes, with this slope and bias, both (C,) or None."""
+        if self.is_global:
+            return F.batch_norm(x, *self.statistics(), slope, bias, eps=self.eps)
         mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
-        y = normalize_by_batch(x, mean, variance, self.slope, self.bias, self.eps)
+        y = normalize_by_batch(x, mean, variance, slope, bias, self.eps)
         self._update(mean, variance)
         return y
 

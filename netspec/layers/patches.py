@@ -27,6 +27,8 @@ class Im2col(Layer):
     Unlike in PyTorch's unfold, the top keeps its spatial axes, and `axis` names the channels.
     """
 
+    takes_16_bits = True
+
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
         conv = param.convolution_param
@@ -74,6 +76,7 @@ class SPP(Layer):
         self.levels = nn.ModuleList()
         for level in range(spp.pyramid_height):
             self.levels.append(_pooling(spp, 2**level, bottoms[0]))
+        self.takes_16_bits = spp.pool != SPPParameter.STOCHASTIC
 
     def forward(self, x: Tensor) -> Tensor:
         tops = [level(x) for level in self.levels]

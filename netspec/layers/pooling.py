@@ -60,6 +60,7 @@ class Pooling(Layer):
         pooling = param.pooling_param
         check_axes("Pooling", bottoms[0], 4, 4)
         self.method = int(pooling.pool)
+        self.takes_16_bits = self.method != PoolingParameter.STOCHASTIC
         self.mask = len(param.top) > 1
         self.is_global = bool(pooling.global_pooling)
         self.ceil = _rounds_up(pooling)

@@ -77,7 +77,7 @@ class Recurrent(Layer):
         if x.is_meta:
             return self._blank(x)
         # One product for all timesteps.
-        given = F.linear(x.flatten(2), self.input_weight, self.input_bias)
+        given = F.linear(x.flatten(2), self.input_weight, self.input_bias).to(x.dtype)
         if self.has_static:
             given = given + F.linear(others[0].flatten(1), self.static_weight)
         states = self._first(x, others[self.has_static :])
@@ -166,7 +166,7 @@ class RNN(Recurrent):
         return (torch.tanh(given + F.linear(keep * states[0], self.hidden_weight)),)
 
     def _top(self, hidden: Tensor) -> Tensor:
-        return torch.tanh(F.linear(hidden, self.output_weight, self.output_bias))
+        return torch.tanh(F.linear(hidden, self.output_weight, self.output_bias).to(hidden.dtype))
 
 
 @layer("LSTMUnit", bottoms=3, tops=2)

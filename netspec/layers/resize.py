@@ -102,6 +102,7 @@ class Upsample(Layer):
     """
 
     needs_top = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)

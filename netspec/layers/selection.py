@@ -34,6 +34,7 @@ class BatchReindex(Layer):
     """
 
     needs_top = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -55,6 +56,8 @@ class Crop(Layer):
     `offset` is 0, one for all these axes, or one for each. Bottom 1 gives its shape only and gets no gradient.
     Unlike in PyTorch's center_crop, without an offset the first values stay, not those in the middle.
     """
+
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -88,6 +91,7 @@ class Filter(Layer):
     """
 
     needs_top = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -117,6 +121,7 @@ class Tile(Layer):
     """
 
     needs_top = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)

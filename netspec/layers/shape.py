@@ -19,6 +19,8 @@ from netspec.schema.netspec_pb2 import LayerParameter
 class Concat(Layer):
     """The bottoms one after the other along `axis` (once called `concat_dim`). PyTorch: torch.cat."""
 
+    takes_16_bits = True
+
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
         self.axis = renamed_axis(param.concat_param, "concat_dim", bottoms[0], "concat_param")
@@ -42,6 +44,8 @@ class Slice(Layer):
     Unlike in PyTorch's torch.split the points are places, not sizes (as in torch.tensor_split), and parts that would
     not be equal are refused.
     """
+
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -69,6 +73,7 @@ class Split(Layer):
     """Every top is the bottom. Caffe puts it in where a blob is read twice; neither PyTorch nor a text needs it."""
 
     allows_in_place = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -83,6 +88,7 @@ class Flatten(Layer):
     """Axes `axis` to `end_axis`, both included, as one. PyTorch: the same as torch.flatten."""
 
     allows_in_place = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -105,6 +111,7 @@ class Reshape(Layer):
     """
 
     allows_in_place = False
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -145,6 +152,8 @@ class Reshape(Layer):
 class Silence(Layer):
     """Takes blobs that nobody reads, so that they are not outputs of the net. PyTorch has no such layer."""
 
+    takes_16_bits = True
+
     def forward(self, *bottoms: Tensor) -> tuple[()]:
         return ()
 
@@ -155,6 +164,8 @@ class Permute(Layer):
 
     Axes that `order` does not name follow in their own order. PyTorch: the same as Tensor.permute.
     """
+
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)
@@ -176,6 +187,8 @@ class ShuffleChannel(Layer):
 
     PyTorch: the same as its ChannelShuffle.
     """
+
+    takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
         super().__init__(param, bottoms)

@@ -11,7 +11,18 @@ import torch
 from torch import Tensor
 
 from netspec.layers.base import Shape
-from netspec.schema.netspec_pb2 import LayerParameter
+from netspec.schema.netspec_pb2 import LayerParameter, Residence
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a set holds, as far as that is known without its images: a text that changes with names, order, labels and
+    sizes of its records, but not with a copy of its files, and the names of its classes by number; empty where unknown.
+    """
+
+    path: Path | None = None
+    digest: str = ""
+    classes: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -25,11 +36,18 @@ class Source(Protocol):
     """How long `next` has waited for batches so far."""
 
     @property
+    def contents(self) -> Contents:
+        """What its set holds."""
+
+    @property
     def position(self) -> int:
         """How many records all ranks together handed out; setting it goes on from there."""
 
     @position.setter
     def position(self, records: int) -> None: ...
+
+    def prepare(self) -> None:
+        """Do now what is done once before the first batch and may take long."""
 
     def reseed(self, seed: int) -> None:
         """Go on from the same position with the draws of another seed."""
@@ -41,8 +59,9 @@ class Source(Protocol):
         """Every record exactly once in the order of the set, the last batch short, of which each rank has its share;
         the position stays as it is."""
 
-    def check_labels(self, classes: int, ignore: int | None, layer: str) -> None:
-        """Refuse labels outside 0..classes-1 other than `ignore`; `layer` is the name of the layer they go into."""
+    def check_labels(self, classes: int, ignore: int | None, layer: str, shares: bool = False) -> None:
+        """Refuse labels outside 0..classes-1 other than `ignore`; `layer` is the name of the layer they go into. With
+        `shares` it takes several labels a record as shares of the classes: refuse what are none."""
 
     def close(self) -> None:
         """Stop what runs in the background."""
@@ -74,6 +93,8 @@ class SourceContext:
     find: Callable[[str], Path] = Path
     rank: int = 0
     ranks: int = 1
+    residence: Residence.Kind = Residence.AUTO
+    """Where decoded images lie, where the layer does not say."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.ranks:

@@ -1564,7 +1564,7 @@ class SolverState(_message.Message):
     def __init__(self, iter: _Optional[int] = ..., learned_net: _Optional[str] = ..., history: _Optional[_Iterable[_Union[BlobProto, _Mapping]]] = ..., current_step: _Optional[int] = ..., run: _Optional[_Union[RunState, _Mapping]] = ..., checksum: _Optional[bytes] = ...) -> None: ...
 
 class RunState(_message.Message):
-    __slots__ = ("solver", "net", "seed", "random", "position", "shown_loss", "move", "environment", "weights_sha256", "ema_sha256", "watch")
+    __slots__ = ("solver", "net", "seed", "random", "position", "shown_loss", "move", "environment", "weights_sha256", "ema_sha256", "watch", "loss_scale", "form")
     SOLVER_FIELD_NUMBER: _ClassVar[int]
     NET_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -1576,6 +1576,8 @@ class RunState(_message.Message):
     WEIGHTS_SHA256_FIELD_NUMBER: _ClassVar[int]
     EMA_SHA256_FIELD_NUMBER: _ClassVar[int]
     WATCH_FIELD_NUMBER: _ClassVar[int]
+    LOSS_SCALE_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
     solver: str
     net: str
     seed: int
@@ -1587,7 +1589,17 @@ class RunState(_message.Message):
     weights_sha256: bytes
     ema_sha256: bytes
     watch: WatchState
-    def __init__(self, solver: _Optional[str] = ..., net: _Optional[str] = ..., seed: _Optional[int] = ..., random: _Optional[_Iterable[_Union[RandomState, _Mapping]]] = ..., position: _Optional[_Iterable[_Union[DataPosition, _Mapping]]] = ..., shown_loss: _Optional[_Iterable[float]] = ..., move: _Optional[_Iterable[_Union[Move, _Mapping]]] = ..., environment: _Optional[str] = ..., weights_sha256: _Optional[bytes] = ..., ema_sha256: _Optional[bytes] = ..., watch: _Optional[_Union[WatchState, _Mapping]] = ...) -> None: ...
+    loss_scale: LossScaleState
+    form: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, solver: _Optional[str] = ..., net: _Optional[str] = ..., seed: _Optional[int] = ..., random: _Optional[_Iterable[_Union[RandomState, _Mapping]]] = ..., position: _Optional[_Iterable[_Union[DataPosition, _Mapping]]] = ..., shown_loss: _Optional[_Iterable[float]] = ..., move: _Optional[_Iterable[_Union[Move, _Mapping]]] = ..., environment: _Optional[str] = ..., weights_sha256: _Optional[bytes] = ..., ema_sha256: _Optional[bytes] = ..., watch: _Optional[_Union[WatchState, _Mapping]] = ..., loss_scale: _Optional[_Union[LossScaleState, _Mapping]] = ..., form: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LossScaleState(_message.Message):
+    __slots__ = ("scale", "good")
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    GOOD_FIELD_NUMBER: _ClassVar[int]
+    scale: float
+    good: int
+    def __init__(self, scale: _Optional[float] = ..., good: _Optional[int] = ...) -> None: ...
 
 class WatchState(_message.Message):
     __slots__ = ("best", "best_iter", "since_best", "since_drop", "drops")
@@ -1612,14 +1624,20 @@ class RandomState(_message.Message):
     def __init__(self, device: _Optional[str] = ..., state: _Optional[bytes] = ...) -> None: ...
 
 class DataPosition(_message.Message):
-    __slots__ = ("net", "layer", "position")
+    __slots__ = ("net", "layer", "position", "records", "content", "class_name")
     NET_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
     net: str
     layer: str
     position: int
-    def __init__(self, net: _Optional[str] = ..., layer: _Optional[str] = ..., position: _Optional[int] = ...) -> None: ...
+    records: int
+    content: str
+    class_name: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, net: _Optional[str] = ..., layer: _Optional[str] = ..., position: _Optional[int] = ..., records: _Optional[int] = ..., content: _Optional[str] = ..., class_name: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Move(_message.Message):
     __slots__ = ("iter", "field", "value")

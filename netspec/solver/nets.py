@@ -10,6 +10,7 @@ import torch
 from netspec.net import Net
 from netspec.overrides import Overrides
 from netspec.schema.netspec_pb2 import TEST, TRAIN, NetParameter, NetState, Phase, SolverParameter
+from netspec.solver.classes import check_classes
 from netspec.spec import Document
 
 
@@ -23,7 +24,8 @@ def build_train_net(
 ) -> Net:
     """The train net, from whichever of the four fields the solver gives."""
     source, state = train_text(document, solver, overrides)
-    return Net(source, state=state, device=device, seed=seed, allow_python=allow_python)
+    place = solver.data_residence
+    return Net(source, state=state, device=device, seed=seed, residence=place, allow_python=allow_python)
 
 
 def train_text(
@@ -39,14 +41,24 @@ def build_test_nets(
     document: Document[SolverParameter], solver: SolverParameter, overrides: Overrides, train_net: Net, seed: int
 ) -> list[Net]:
     """The test nets in Caffe's order: test_net_param, test_net, then one of `net` for every test_iter that is left.
-    They share the train net's blobs. Without a test_interval there are none."""
+    They share the train net's blobs. Without a test_interval there are none. DataError where their classes have other
+    numbers."""
     if not solver.test_interval:
         return []
     nets = []
     for source, state in test_texts(document, solver, overrides):
-        allow_python, device = train_net.allow_python, train_net.device
-        nets.append(Net(source, state=state, device=device, seed=seed, share=train_net, allow_python=allow_python))
-        nets[-1].debug_info = solver.debug_info  # whatever the net's own text says, as in Caffe
+        net = Net(
+            source,
+            state=state,
+            device=train_net.device,
+            seed=seed,
+            residence=solver.data_residence,
+            share=train_net,
+            allow_python=train_net.allow_python,
+        )
+        net.debug_info = solver.debug_info  # whatever the net's own text says, as in Caffe
+        check_classes(train_net, net)
+        nets.append(net)
     return nets
 
 

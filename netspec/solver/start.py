@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from netspec.data.unit_pixels import unit_numbers
 from netspec.errors import SnapshotError
 from netspec.log import logger
 from netspec.net import Net
@@ -25,6 +26,14 @@ def check_train_net(net: Net) -> None:
         raise net.graph.document.error("nothing to learn: no layer of the train net has a blob with an lr_mult but 0")
 
 
+def look_at_data(net: Net) -> None:
+    """Check the labels and decode what is decoded once. What is wrong with the data, and Ctrl-C, then end a run before
+    it has begun."""
+    net.check_labels()
+    for _, source in net.sources:
+        source.prepare()
+
+
 def load_weights(net: Net, document: Document[SolverParameter], names: Iterable[str]) -> None:
     """Start from weights files (one name may hold several, with commas), and log what of them was used."""
     for name in (name for text in names for name in file_names(text)):
@@ -37,11 +46,14 @@ def load_weights(net: Net, document: Document[SolverParameter], names: Iterable[
 
 
 def introduce(net: Net, solver: SolverParameter, seed: int) -> None:
-    """Caffe's first lines, and what is trained where."""
+    """Caffe's first lines, and what is trained where; a warning where numbers are meant for other pixels."""
     logger.info("Solving %s", net.graph.name)
     logger.info("Learning Rate Policy: %s", solver.lr_policy)
     count = sum(parameter.numel() for parameter in net.parameters())
     logger.info("%d parameters, on %s, random_seed %d", count, net.device, seed)
+    for node, _ in net.sources:
+        for _, reason in unit_numbers(node.param):
+            logger.warning('layer "%s": %s', node.name, reason)
 
 
 def look_at_place(prefix: str, fresh: bool) -> None:

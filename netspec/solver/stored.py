@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
@@ -40,7 +41,7 @@ class Stored(Protocol):
 
 
 class Positions:
-    """Where the data layers stand, and the seed of their draws."""
+    """Where the data layers stand and in which sets, and the seed of their draws."""
 
     def __init__(self, train_net: Net, test_nets: Callable[[], Sequence[Net]], seed: int) -> None:
         self._train_net, self._test_nets = train_net, test_nets
@@ -49,20 +50,43 @@ class Positions:
     def store(self, run: RunState) -> None:
         run.seed = self.seed
         for net, layer, source in self._sources():
-            run.position.append(DataPosition(net=net, layer=layer, position=source.position))
+            contents = source.contents
+            place = DataPosition(net=net, layer=layer, position=source.position, records=source.epoch_size)
+            place.content = contents.digest
+            place.class_name.extend(contents.classes)
+            run.position.append(place)
 
     def restore(self, run: RunState) -> None:
+        """The sets stay what they are; a line says where one is another than that of the snapshot."""
         self.seed = run.seed
-        positions = {(stored.net, stored.layer): stored.position for stored in run.position}
+        places = {(stored.net, stored.layer): stored for stored in run.position}
         for net, layer, source in self._sources():
             source.reseed(run.seed)
-            source.position = positions.get((net, layer), 0)
+            place = places.get((net, layer), DataPosition())
+            source.position = place.position
+            if difference := _difference(place, source):
+                logger.warning('the data of layer "%s" (%s) is not that of the snapshot: %s', layer, net, difference)
 
     def _sources(self) -> Iterator[tuple[str, str, Source]]:
         tests = ((f"test {index}", net) for index, net in enumerate(self._test_nets()))
         for name, net in (("train", self._train_net), *tests):
             for node, source in net.sources:
                 yield name, node.name, source
+
+
+def _difference(place: DataPosition, source: Source) -> str:
+    """What a set was in a snapshot and what it is, where that is known and not the same."""
+    contents = source.contents
+    if not place.content or place.content == contents.digest:
+        return ""
+    found = []
+    if place.records != source.epoch_size:
+        found.append(f"it had {place.records} records, now {source.epoch_size}")
+    pairs = zip_longest(place.class_name, contents.classes, fillvalue="none")
+    if renamed := [(number, was, now) for number, (was, now) in enumerate(pairs) if was != now]:
+        found.append("class {} was {}, now {}".format(*renamed[0]))
+    same_count = f"the names, order, labels or sizes of its {source.epoch_size} records are others than they were"
+    return "; ".join(found) or same_count
 
 
 class NetText:

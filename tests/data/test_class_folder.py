@@ -139,6 +139,8 @@ def wnids(content):
         (wnids("n2\n"), "train", r"train/n1: a class that .*wnids.txt does not name \(1 such folders\)"),
         (wnids("n2\nn1\nn0\n"), "train", r"train has no folder n0, a class that .*wnids.txt names \(1 such classes\)"),
         (wnids(""), "val", "wnids.txt: the list is empty"),
+        (wnids("n2\nn2\nn1\n"), "train", r"wnids.txt names n2 more than once \(1 such classes\)"),
+        (wnids("n2\nn1\n\nn1 \n"), "val", r"wnids.txt names n1 more than once \(1 such classes\)"),
         (
             lambda path: (path / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn9\n"),
             "val",
@@ -151,6 +153,25 @@ def test_a_wrong_folder(change, part, cause, tiny, tmp_path):
     change(tmp_path)
     with pytest.raises(DataError, match=cause):
         read_folder(tmp_path / part)
+
+
+@pytest.mark.parametrize(
+    ("folders", "parts"),
+    [
+        (["train", "valid"], "train, valid"),
+        (["test", "train", "more"], "test, train"),
+        (["Train"], "Train"),
+        (["train", "bus"], None),
+    ],
+)
+def test_parts_of_a_set_are_no_classes(folders, parts, grown, tmp_path):
+    """A folder one level too high is refused; one class of several may be called as a part is."""
+    grown(*(f"set/{folder}/a/0.png" for folder in folders))
+    if parts is None:
+        assert read_folder(tmp_path / "set").labels.tolist() == [0, 1]
+        return
+    with pytest.raises(DataError, match=rf"set holds the parts of a set \({parts}\), not its classes: give one part"):
+        read_folder(tmp_path / "set")
 
 
 @pytest.mark.parametrize("field", ["labels: 2", 'root_folder: "/"'])

@@ -11,7 +11,7 @@ from netspec.data import convert as convert_module
 from netspec.data import hdf5_set
 from netspec.data.convert import Damaged, census, convert, records
 from netspec.data.datum import decode
-from netspec.data.form import Form, record
+from netspec.data.form import SAME, Form, record
 from netspec.data.image_files import ImageFile, image_files
 from netspec.data.lmdb_store import LmdbStore
 from netspec.errors import DataError
@@ -195,6 +195,20 @@ def test_hdf5(listed, tmp_path, opened, monkeypatch):
     assert labels.tolist() == [0, 1, 2, 0, 1]
     with pytest.raises(DataError, match="already exists"):
         convert(files, tmp_path / "set", Form(), "hdf5")
+
+
+def test_an_hdf5_set_is_found_from_any_folder(listed, tmp_path, monkeypatch):
+    """The list has absolute paths, also where the set was written to a relative one."""
+    monkeypatch.chdir(tmp_path)
+    convert(listed[0], Path("set"), Form(), "hdf5")
+    assert Path("set/list.txt").read_text() == f"{tmp_path}/set/0000.h5\n"
+
+
+@pytest.mark.parametrize("form", [Form(encoding=SAME), Form(encoding="PNG")])
+def test_hdf5_holds_no_image_files(form, listed, tmp_path):
+    """A kind of image file is refused where none is written."""
+    with pytest.raises(DataError, match="HDF5 files hold pixels, not image files"):
+        convert(listed[0], tmp_path / "set", form, "hdf5")
 
 
 def test_hdf5_with_several_labels(listed, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from google.protobuf import text_format
 
-from netspec.data.copies import Copies, transformed
+from netspec.data.copies import Copies, numbers_of, transformed
 from netspec.layers.base import LayerError
 from netspec.schema.netspec_pb2 import TEST, TRAIN, TransformationParameter
 
@@ -73,7 +73,8 @@ def test_images_of_several_sizes_have_copies():
     made = copies("crop_size: 4 center_crop: true copy { crop_size: 4 center_crop: true scale: 2 }")
     images = [torch.full((1, side, side), float(side)) for side in (6, 5, 4, 9)]
     sizes = np.array([image.shape[1:] for image in images])
-    out = transformed(images, made.draw(np.arange(4), np.array([1, 0, 1, 0]), sizes))
+    parts = made.draw(np.arange(4), np.array([1, 0, 1, 0]), sizes)
+    out = transformed(images, parts, numbers_of(parts))
     assert out[:, 0, 0, 0].tolist() == [12, 5, 8, 9]
 
 

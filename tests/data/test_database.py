@@ -156,15 +156,20 @@ def test_the_backend_must_be_what_lies_there(opened, leveldb_of, store_of, pixel
         assert caught.value.field == ("data_param", "backend")
 
 
+def test_a_folder_that_cannot_be_looked_into(opened, tmp_path):
+    """What the system says against a look into the folder is the message."""
+    with pytest.raises(DataError, match="xxx: cannot be read: File name too long"):
+        opened(text(tmp_path / ("x" * 300)))
+
+
 def test_without_plyvel(opened, leveldb_of, pixels, monkeypatch):
     """Where plyvel is not installed the message tells how to install it, and how to convert: the command does it."""
     path = leveldb_of(pixels(3, 3, 6, 7))
     monkeypatch.setitem(sys.modules, "plyvel", None)
-    with pytest.raises(LayerError, match=r"needs plyvel: pip install 'netspec\[leveldb\]'") as caught:
+    with pytest.raises(DataError, match=r"leveldb: .* needs plyvel: pip install 'netspec\[leveldb\]'") as caught:
         opened(text(path))
-    assert caught.value.field == ("data_param", "backend")
     monkeypatch.undo()
-    assert "netspec.data.write_lmdb('lmdb', plyvel.DB('leveldb').iterator())" in caught.value.reason
+    assert "netspec.data.write_lmdb('lmdb', plyvel.DB('leveldb').iterator())" in str(caught.value)
     with plyvel.DB(str(path)) as database:
         write_lmdb(path.parent / "lmdb", database.iterator())
     assert opened(text(path.parent / "lmdb", "backend: LMDB")).next()[1].tolist() == [0, 1, 2]

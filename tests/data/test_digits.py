@@ -21,7 +21,9 @@ def records(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[bytes, byt
     """Keys and raw Datums of images with values 0..16, scaled to 0..255."""
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
         pixels = np.round(image * 255 / 16).astype(np.uint8)
-        yield b"%08d" % index, raw_datum(pixels[None], int(label)).SerializeToString()
+        datum = raw_datum(pixels[None], int(label))
+        datum.ClearField("encoded")  # false in any case
+        yield b"%08d" % index, datum.SerializeToString()
 
 
 def write_digits(folder: Path) -> None:

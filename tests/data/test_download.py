@@ -86,11 +86,12 @@ def test_a_part_that_is_whole_is_taken(server, tmp_path):
 
 @pytest.mark.parametrize("there", [False, True])
 def test_another_content_is_refused_and_removed(server, tmp_path, there):
-    """A file with another checksum, fetched or found, is named and does not stay."""
+    """A file with another checksum, fetched or found, is named, with the address that gave it, and does not stay."""
     if there:
         (tmp_path / "x.bin").write_bytes(CONTENT)
-    with pytest.raises(DataError, match=f"x.bin .*the checksum is {MD5} where {'0' * 32} is expected"):
-        download(Remote("x.bin", [server.url()], "0" * 32), tmp_path)
+    source = "" if there else f" from {server.url()}"
+    with pytest.raises(DataError, match=f"x.bin{source}: the checksum is {MD5} where {'0' * 32} is expected"):
+        download(Remote("x.bin", [server.url("/no"), server.url()], "0" * 32), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 """A folder of classes as a set."""
 
 import io
+import os
 from collections import Counter
 
 import numpy as np
@@ -77,6 +78,34 @@ def test_folders_of_the_splits_are_kept(folder, tmp_path):
         folder_set.make(tmp_path / "other", tmp_path / "two")
 
 
+def test_a_class_called_images(folder, tmp_path):
+    """A class may have the name of Tiny ImageNet's folder of val images: val's numbers are held against train's."""
+    (folder / "dog").rename(folder / "images")
+    for name in ("cat", "images"):
+        (tmp_path / "two" / "val" / name).mkdir(parents=True)
+        (tmp_path / "two" / "val" / name / "x.jpg").write_bytes((folder / name / "1.jpg").read_bytes())
+    folder.rename(tmp_path / "two" / "train")
+    with pytest.raises(DataError, match="val/cat: its number among the folders, 0, is of another class in train"):
+        folder_set.make(tmp_path / "out", tmp_path / "two")
+
+
+def test_folders_one_level_too_high_are_refused(folder, tmp_path):
+    """Parts of a set that are not called train and val are not taken for two classes."""
+    (tmp_path / "two").mkdir()
+    folder.rename(tmp_path / "two" / "train")
+    (tmp_path / "two" / "valid").mkdir()
+    with pytest.raises(DataError, match=r"two holds the parts of a set \(train, valid\), not its classes"):
+        folder_set.make(tmp_path / "out", tmp_path / "two")
+
+
+def test_a_class_whose_name_is_no_utf_8(folder, tmp_path):
+    """The name of a folder comes into labels.txt and the keys byte for byte."""
+    (folder / "dog").rename(folder / os.fsdecode(b"caf\xe9"))
+    folder_set.make(tmp_path / "out", folder)
+    assert (tmp_path / "out" / "labels.txt").read_bytes() == b"ant\ncaf\xe9\ncat\n"
+    assert any(b"_caf\xe9/" in key for key in read(tmp_path / "out" / "train_lmdb")[0])
+
+
 def test_tiny_imagenets_layout(folder, tmp_path):
     """A val folder whose classes stand in a text is read as such."""
     (tmp_path / "set" / "val" / "images").mkdir(parents=True)
@@ -98,6 +127,14 @@ def test_resized_or_grey(options, shape, folder, tmp_path):
         assert decode(datum).shape == shape
         stays = key.endswith(b"ant/0.jpg") and "colour" in options
         assert Image.open(io.BytesIO(datum.data)).format == ("JPEG" if stays else "PNG")
+
+
+@pytest.mark.parametrize("size", [(0, 0), (-1, -1), (6, 0), (6, 99999)])
+def test_a_size_of_no_image_is_refused(size, folder, tmp_path):
+    """A size that no image can have is refused before anything is written."""
+    with pytest.raises(DataError, match=f"1 to 16384 pixels a side, not to {size[0]}x{size[1]}"):
+        folder_set.make(tmp_path / "out", folder, size=size)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from netspec.data.datum import FORMATS, decode, raw_datum
+from netspec.data.datum import FORMATS, Datum, decode
 from netspec.data.form import KEEP, SAME, Form, caffe_form, key, record
 from netspec.data.resize import resize
 from netspec.errors import DataError
@@ -35,11 +35,19 @@ def test_one_side_alone_is_refused(size):
         caffe_form(False, *size)
 
 
+@pytest.mark.parametrize("make", [lambda size: caffe_form(False, *size), lambda size: Form(size=size)])
+@pytest.mark.parametrize("size", [(-3, -4), (-3, 4), (4, 16385)])
+def test_a_size_of_no_image_is_refused(size, make):
+    """A side below 1 pixel, or beyond any use, is refused."""
+    with pytest.raises(DataError, match=f"to 1 to 16384 pixels a side, not to {size[0]}x{size[1]}"):
+        make(size)
+
+
 def test_a_raw_datum_has_every_field_of_caffe(pixels, encode):
     """Raw pixels are stored with sizes, label and `encoded`, which Caffe writes though it is false."""
     image = pixels(1, 3, 4, 6)[0]
     stored = record("x", encode(image), 7, Form())
-    wanted = raw_datum(image, 7)
+    wanted = Datum(channels=3, height=4, width=6, data=image.tobytes(), label=7)
     wanted.encoded = False
     assert stored.datum.SerializeToString() == wanted.SerializeToString()
     np.testing.assert_array_equal(stored.image, image)

@@ -6,14 +6,13 @@ from netspec.data.image_files import image_files
 from netspec.errors import DataError
 
 
-@pytest.mark.parametrize("root", ["root", "root/", "root/im"])
-def test_names_follow_the_root(root, tmp_path, monkeypatch):
-    """Names lie below a folder, with its slash or without, or follow any other text as it is."""
+@pytest.mark.parametrize(("root", "before"), [("root", "root/"), ("root/", "root/"), ("root/im", "root/im"), ("", "")])
+def test_names_follow_the_root(root, before, tmp_path, monkeypatch):
+    """Names lie below a folder, with its slash or without, or follow any other text, also none, as it is."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "root").mkdir()
     (tmp_path / "list.txt").write_text("a b.png 3\n\nc.png -1\n")
     files = image_files(tmp_path / "list.txt", root)
-    before = "root/im" if root == "root/im" else "root/"
     assert [(file.name, str(file.path), file.labels) for file in files] == [
         ("a b.png", f"{before}a b.png", 3),
         ("c.png", f"{before}c.png", -1),
@@ -42,6 +41,23 @@ def test_a_class_is_a_whole_number(line, cause, tmp_path):
     (tmp_path / "list.txt").write_text(f"b.png 1\n{line}\n")
     with pytest.raises(DataError, match=rf"list.txt: line 2 \(a.png\): the {cause} is no whole number of 32 bits"):
         image_files(tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ({"root": "x/"}, "is a folder, .* a root and labels are for lists"),
+        ({"labels": 2}, "is a folder, .* a root and labels are for lists"),
+        ({"labels": 0}, "ends with 1 or more labels, not 0"),
+        ({"labels": -1}, "ends with 1 or more labels, not -1"),
+    ],
+)
+def test_options_without_a_meaning(options, cause, tmp_path):
+    """What is for lists alone is refused for a folder, and a number of labels that is none."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").touch()
+    with pytest.raises(DataError, match=cause):
+        image_files(tmp_path, **options)
 
 
 def test_images_without_labels_are_refused(tmp_path):

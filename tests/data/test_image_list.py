@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from netspec.data.damage import sound_records
 from netspec.data.image_list import ImageFiles, ListedImages
 from netspec.data.list_file import read_listing
 from netspec.data.resize import resize
@@ -138,6 +139,8 @@ def test_a_wrong_list(content, cause, opened, listed, tmp_path):
         ('source: "list" batch_size: 0', "batch_size", "at least 1"),
         ('source: "list" new_height: 3', "new_height", "new_height and new_width, or neither"),
         ('source: "list" new_width: 3', "new_width", "new_height and new_width, or neither"),
+        ('source: "list" new_height: 3 new_width: 16385', "new_width", "new_width is at most 16384, not 16385"),
+        ('source: "list" new_height: 100000 new_width: 3', "new_height", "new_height is at most 16384, not 100000"),
     ],
 )
 def test_a_wrong_message(fields, field, cause, opened):
@@ -289,6 +292,16 @@ def test_an_image_that_is_replaced_is_noticed(content, unread, listed, picture, 
     with pytest.raises(DataError) as caught:
         unread.next()
     assert str(caught.value) == f"{listed}: line 4 ({listed.parent}/3.png): {listed.parent}/3.png {said}"
+
+
+@pytest.mark.parametrize("colour", [None, True])
+def test_a_changed_image_is_no_damaged_one(colour, listed, picture, images):
+    """What changes between the reading of the list and the look for damage is an error, whatever may be left out."""
+    store = ListedImages(read_listing(listed, 1), ImageFiles("", Path), None)
+    picture(images[1], "0.png")
+    os.utime(listed.parent / "0.png", (1, 1))
+    with pytest.raises(DataError, match=r"line 1 \(.*0.png\): .*0.png has changed since it was opened"):
+        sound_records(store, colour, 5)
 
 
 def test_an_image_that_is_removed_is_missing(unread, listed):

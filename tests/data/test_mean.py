@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from netspec.data.mean import compute_mean, read_mean, write_mean
+from netspec.data.mean import compute_mean, read_mean, refuse_unwritable, write_mean
 from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import BlobProto, BlobShape
 
@@ -30,6 +30,22 @@ def test_written_mean_comes_back(tmp_path, pixels):
     np.testing.assert_array_equal(read_mean(tmp_path / "mean"), mean)
     proto = BlobProto.FromString((tmp_path / "mean").read_bytes())
     assert (proto.num, proto.channels, proto.height, proto.width) == (1, 3, 4, 5)
+
+
+@pytest.mark.parametrize("write", [refuse_unwritable, lambda path: write_mean(path, np.zeros((1, 2, 2)))])
+@pytest.mark.parametrize("place", ["file/x", "file/x/y", ""])
+def test_a_place_that_cannot_be_written(place, write, tmp_path):
+    """Where no file can be written that is one message with the path, and is known before the mean is."""
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=f"{tmp_path / place}: cannot be written: "):
+        write(tmp_path / place)
+
+
+def test_folders_of_a_mean_are_made(tmp_path):
+    """A mean may be written into folders that are not there yet."""
+    refuse_unwritable(tmp_path / "new" / "folder" / "mean")
+    write_mean(tmp_path / "new" / "folder" / "mean", np.ones((1, 2, 2)))
+    assert read_mean(tmp_path / "new" / "folder" / "mean").shape == (1, 2, 2)
 
 
 @pytest.mark.parametrize(

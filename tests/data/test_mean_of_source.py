@@ -70,6 +70,27 @@ def test_files_in_another_form(folder, tmp_path):
     assert read_mean(tmp_path / "mean").shape == (1, 2, 3)
 
 
+def test_a_record_of_another_size_is_named(store_of, pixels):
+    """The message has the place and the key of the record that has no place in the mean."""
+    store = store_of([pixels(1, 3, 4, 5)[0], pixels(1, 3, 5, 4)[0]], "db")
+    with pytest.raises(DataError, match=r"db: record 1 \(key '00000001'\): an image of \(3, 5, 4\) has no place"):
+        mean_report(store)
+
+
+@pytest.mark.parametrize("options", [{"root": "x/"}, {"form": Form(colour=False)}, {"form": Form(size=(2, 2))}])
+def test_a_database_is_taken_as_it_is(options, store_of, pixels):
+    """What says how files are found and changed is refused for a database, where it would count for nothing."""
+    with pytest.raises(DataError, match="db is a database: a root, gray and sizes are for lists and folders"):
+        mean_report(store_of(pixels(2, 3, 4, 5), "db"), **options)
+
+
+def test_the_place_is_looked_at_first(folder, tmp_path):
+    """A place that cannot be written is refused before the set is read."""
+    (folder[0] / "c0" / "0.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="set: cannot be written: it is a folder"):
+        mean_report(folder[0], tmp_path / "set")
+
+
 def test_numbers_that_are_no_bytes():
     """Images of float32 count with their fractions."""
     mean = MeanImage()

@@ -167,6 +167,12 @@ def test_a_net_hands_arrays_to_its_layer():
         Net(layer('name: "x" type: "Input" top: "x" input_param { shape { dim: 1 } }')).set_input_arrays(*arrays())
 
 
+def test_a_layer_without_tops_is_refused():
+    """A layer that gives its blobs to nobody is no layer of a net."""
+    with pytest.raises(SpecError, match="MemoryData takes 2 tops, not 0"):
+        Net(layer(f'name: "data" type: "MemoryData" memory_data_param {{ {SIZES} }}'))
+
+
 def test_a_wrong_text_has_its_line():
     """A net with sizes missing is refused at the layer."""
     with pytest.raises(SpecError, match="batch_size is missing or 0"):

@@ -23,7 +23,7 @@ def idx(array):
 
 @pytest.fixture
 def images(pixels):
-    return {split: pixels(len(labels), 4, 5, seed=len(labels)) for split, labels in LABELS.items()}
+    return {split: pixels(len(labels), 28, 28, seed=len(labels)) for split, labels in LABELS.items()}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_writes_the_set(pack, files, images, tmp_path):
         data = [store.read(index) for index in range(len(store))]
         assert [datum.label for datum in data] == LABELS[name]
         assert [datum.data for datum in data] == [image.tobytes() for image in images[name]]
-        assert (data[0].channels, data[0].height, data[0].width) == (1, 4, 5)
+        assert (data[0].channels, data[0].height, data[0].width) == (1, 28, 28)
     assert (out / "labels.txt").read_text().split() == list("0123456789")
 
 
@@ -95,6 +95,8 @@ def test_the_known_files():
         ("train-images-idx3-ubyte", lambda data: b"", "is no IDX file of 3 axes"),
         ("train-labels-idx1-ubyte", lambda data: b"\0\0\x0d\1" + data[4:], "is no IDX file of 1 axes"),
         ("train-labels-idx1-ubyte", lambda data: idx(np.arange(3)), "train: 4 images and 3 labels"),
+        ("train-images-idx3-ubyte", lambda data: idx(np.zeros((4, 8, 98))), r"train: images of \(8, 98\) pixels where"),
+        ("t10k-labels-idx1-ubyte", lambda data: idx(np.array([7, 200])), "t10k: an image of class 200; the digits"),
     ],
 )
 def test_refuses_other_files(name, change, cause, files, tmp_path):

@@ -86,6 +86,14 @@ def test_a_changed_store_is_decoded_anew(images, store_of, small_memory, cache_f
     assert len(list(cache_folder.iterdir())) == 1
 
 
+def test_what_a_killed_run_left_makes_room(images, store_of, small_memory, cache_folder):
+    """Before a set is written, what a run left that was killed as it wrote one is removed."""
+    cache_folder.mkdir()
+    (cache_folder / ".another.images.17.tmp").write_bytes(b"part")
+    opened(store_of(images)).fetch(np.arange(3))
+    assert [file.suffix for file in cache_folder.iterdir()] == [".images"]
+
+
 def test_two_sizes_of_one_set_are_kept_beside_each_other(images, picture, tmp_path, small_memory, cache_folder):
     """Runs that resize one list differently do not decode it anew in turn."""
     (tmp_path / "list").write_text(f"{picture(images[0], 'a.png')} 0\n")

@@ -79,3 +79,13 @@ def test_where_nothing_fits_the_centre_is_taken(height, width, box):
     assert box in boxes.tolist()
     if height != width:
         assert (boxes == box).all()
+
+
+@pytest.mark.parametrize("aspect", [100, 0.01])
+@pytest.mark.parametrize("interpolation", MODES)
+def test_a_box_has_a_pixel_at_least(aspect, interpolation):
+    """An aspect that no whole pixels of the image have gives a line of it, not a box of nothing."""
+    crop = RandomResizedCrop(RandomResizedCropParameter(aspect_min=aspect, aspect_max=aspect), 4, interpolation)
+    boxes = boxes_of(crop, 5, 32, 32)
+    assert boxes[:, 2:].tolist() == [[1, 32] if aspect > 1 else [32, 1]] * 5
+    assert crop(images(5, 3, 32, 32), torch.from_numpy(boxes)).isfinite().all()

@@ -10,7 +10,7 @@ from netspec.data.records import Records
 from netspec.data.residence import Resident, free_bytes, resident
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
-from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter
+from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter, Residence
 
 AUTO, DEVICE, HOST = DataParameter.AUTO_RESIDENCE, DataParameter.DEVICE, DataParameter.HOST
 COUNT, SHAPE = 11, (3, 8, 9)
@@ -66,14 +66,42 @@ def test_batches_of_a_resident_set(insisting, path, opened):
     assert source._batches._resident._images.dtype == torch.uint8
 
 
-def test_a_set_on_a_cpu_lies_in_memory(path, opened, monkeypatch):
-    """DEVICE on a CPU reads the cache file into memory, where the set of HOST is a mapped file."""
+def test_a_set_on_a_cpu_lies_in_memory(path, opened, monkeypatch, cache_folder):
+    """DEVICE on a CPU decodes into memory and into no file, whatever room there is for one; HOST maps a file."""
     monkeypatch.setattr(records, "MEMORY_LIMIT", 0)
-    for where, in_memory in (("HOST", False), ("DEVICE", True)):
-        source = opened(layer(path, f"residence: {where}"))
-        source.next()
-        images, _ = source._batches._images.kept()
-        assert images.flags.owndata is in_memory
+    monkeypatch.setattr(records, "has_room", lambda path, size: True)
+    source = opened(layer(path, "residence: DEVICE"))
+    source.next()
+    assert source._batches._images.kept()[0].flags.owndata
+    assert not cache_folder.exists()
+    source = opened(layer(path, "residence: HOST"))
+    source.next()
+    assert not source._batches._images.kept()[0].flags.owndata
+    assert len(list(cache_folder.iterdir())) == 1
+
+
+def test_a_set_on_a_cpu_has_one_size(opened, pixels, store_of):
+    """DEVICE on a CPU refuses images of several sizes, which lie in no array."""
+    path = store_of([*pixels(2, 3, 8, 9), *pixels(2, 3, 9, 9)], "several")
+    with pytest.raises(DataError, match=r"several: residence: DEVICE needs images of one size"):
+        opened(layer(path, "residence: DEVICE")).next()
+
+
+@pytest.mark.parametrize(
+    ("own", "otherwise", "made"),
+    [
+        (AUTO, Residence.HOST, False),
+        (AUTO, Residence.DEVICE, True),
+        (HOST, Residence.DEVICE, False),
+        (DEVICE, Residence.HOST, True),
+    ],
+)
+def test_a_layer_goes_before_its_solver(own, otherwise, made, path, free):
+    """Where a layer says nothing its set lies where the solver wants all sets."""
+    free(1 << 40)
+    device, settings = torch.device("cuda"), DataParameter(residence=own)
+    whole = resident(Records(LmdbStore(path)), settings, device, "data_param", otherwise)
+    assert (whole is not None) is made
 
 
 @pytest.mark.parametrize(

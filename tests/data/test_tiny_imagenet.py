@@ -21,6 +21,7 @@ from netspec.errors import DataError
 TOOL = Path(__file__).parents[2] / "tools" / "get_data.py"
 WNIDS = ["n03", "n01", "n02"]
 EACH = 4
+PARTS = made_set.part_names(tiny_imagenet.SPLITS)
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_writes_the_set_from_any_source(pack, layout, tmp_path):
     """From a folder, a zip or several tars come both LMDBs, the mean of the train images and the labels' names."""
     out = tmp_path / "out"
     assert "3 classes, 12 train and 3 val images" in tiny_imagenet.make(out, pack(layout, tmp_path))
-    assert sorted(path.name for path in out.iterdir()) == sorted(tiny_imagenet.PARTS)
+    assert sorted(path.name for path in out.iterdir()) == sorted(PARTS)
     assert (out / "labels.txt").read_text() == "n03 reel\nn01 cat, house cat\nn02 lemon\n"
     keys, data = read(out / "train_lmdb")
     for index, (key, datum) in enumerate(zip(keys, data, strict=True)):
@@ -123,8 +124,23 @@ def test_keeps_the_first_classes(layout, tmp_path):
         assert {datum.label for datum in data} == {0, 1}
 
 
+@pytest.mark.parametrize("name", ["wnids.txt", "words.txt", "val/val_annotations.txt"])
+def test_blank_lines_and_spaces_in_lists_are_passed_over(name, layout, tmp_path):
+    """Empty lines, and spaces at the ends of others, change neither labels nor names."""
+    place = f"tiny-imagenet-200/{name}"
+    layout[place] = b"\r\n" + layout[place].replace(b"\n", b" \n \n") + b"\n"
+    assert "3 classes, 12 train and 3 val" in tiny_imagenet.make(tmp_path / "out", as_folder(layout, tmp_path))
+    assert (tmp_path / "out" / "labels.txt").read_text() == "n03 reel\nn01 cat, house cat\nn02 lemon\n"
+    assert [datum.label for datum in read(tmp_path / "out" / "val_lmdb")[1]] == [0, 1, 2]
+
+
 def without(name):
     return lambda files: {key: data for key, data in files.items() if name not in key}
+
+
+def listing(name, content):
+    """With another list."""
+    return lambda files: files | {f"tiny-imagenet-200/{name}": content.encode()}
 
 
 def cut(files):
@@ -137,7 +153,10 @@ def cut(files):
         (without("wnids.txt"), {}, "hold no wnids.txt"),
         (without("val_annotations"), {}, "hold no val_annotations.txt"),
         (without("train/n02"), {}, "no train images of 1 classes, n02 the first"),
-        (without("val/images"), {}, "no val images"),
+        (without("val/images"), {}, r"no val image val_0.JPEG \(3 of 3 are missing\)"),
+        (without("val_1"), {}, r"no val image val_1.JPEG \(1 of 3 are missing\)"),
+        (listing("val/val_annotations.txt", "val_0.JPEG\n"), {}, "names no val images of the classes"),
+        (listing("wnids.txt", "n03\nn03\nn01\nn02\n"), {}, r"wnids.txt names n03 more than once \(1 such"),
         (cut, {}, r"n02_1.JPEG: cannot decode JPEG"),
         (dict, {"classes": 4}, "4 classes asked for; wnids.txt has 3"),
         (dict, {"classes": 0}, "0 classes asked for"),
@@ -150,9 +169,29 @@ def test_refuses_an_incomplete_or_damaged_source(change, options, cause, layout,
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no archive", b"\x1f\x8b" + bytes(100)])
+def locked():
+    """A zip whose file needs a password, by its two headers."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("wnids.txt", b"n01\n")
+    content = bytearray(packed.getvalue())
+    for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(header) + flags] |= 1
+    return bytes(content)
+
+
+def unknown_packing():
+    """A zip whose file is packed in a way that no program knows."""
+    content = bytearray(locked())
+    for header, flags, method in ((b"PK\3\4", 6, 8), (b"PK\1\2", 8, 10)):
+        content[content.index(header) + flags] &= ~1
+        content[content.index(header) + method] = 77
+    return bytes(content)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive", b"\x1f\x8b" + bytes(100), locked(), unknown_packing()])
 def test_names_a_source_that_is_no_archive(content, tmp_path):
-    """A source that is missing, or no archive, is named."""
+    """A source that is missing, no archive, or locked, is named."""
     if content is not None:
         (tmp_path / "set.zip").write_bytes(content)
     with pytest.raises(DataError, match=r"set.zip: cannot be read as a zip, a tar or a folder"):
@@ -168,23 +207,35 @@ def test_a_cut_archive_is_refused(layout, tmp_path):
 
 
 def test_replaces_a_complete_set_only_by_force(layout, tmp_path):
-    """A complete set is refused unless `force` is given; what else lies in the folder stays."""
+    """A set that is there is refused unless `force` is given; what else lies in the folder stays."""
     out = tmp_path / "out"
     sources = as_folder(layout, tmp_path)
     tiny_imagenet.make(out, sources)
     (out / "notes.txt").touch()
-    with pytest.raises(DataError, match="already holds the set; --force replaces it"):
+    with pytest.raises(DataError, match=r"already holds train_lmdb and .* and labels.txt; --force replaces what is"):
         tiny_imagenet.make(out, sources, classes=1)
     tiny_imagenet.make(out, sources, classes=1, force=True)
     assert len(LmdbStore(out / "train_lmdb")) == EACH
     assert (out / "notes.txt").exists()
 
 
-def test_a_replacement_cut_short_does_not_look_whole(layout, tmp_path, monkeypatch):
-    """A set of which some parts were replaced, and others not, is not taken for a complete one."""
+@pytest.mark.parametrize("part", PARTS)
+def test_a_file_of_the_users_own_is_not_replaced(part, layout, tmp_path):
+    """Whatever has the name of a part is refused before anything is read, and stays as it is."""
+    (tmp_path / "out" / part).mkdir(parents=True)
+    (tmp_path / "out" / part / "mine").touch()
+    with pytest.raises(DataError, match=f"out already holds {part}; --force replaces what is there"):
+        tiny_imagenet.make(tmp_path / "out", [tmp_path / "none"])
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == [part, "mine"]
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_set_cut_short_does_not_look_whole(old, layout, tmp_path, monkeypatch):
+    """A set of which some parts are in their place, or were replaced, and others not, is made again without force."""
     out = tmp_path / "out"
     sources = as_folder(layout, tmp_path)
-    tiny_imagenet.make(out, sources)
+    if old:
+        tiny_imagenet.make(out, sources)
     moved, move = [], made_set._move
 
     def interrupted(part, target):
@@ -199,6 +250,8 @@ def test_a_replacement_cut_short_does_not_look_whole(layout, tmp_path, monkeypat
     monkeypatch.setattr(made_set, "_move", move)
     tiny_imagenet.make(out, sources)
     assert len(LmdbStore(out / "train_lmdb")) == EACH * len(WNIDS)
+    with pytest.raises(DataError, match="already holds"):
+        tiny_imagenet.make(out, sources)
 
 
 def test_a_full_disk_leaves_nothing(layout, tmp_path, file_limit):
@@ -215,7 +268,7 @@ def test_downloads_what_is_not_given(layout, tmp_path, monkeypatch):
     known = hashlib.md5(archive.read_bytes()).hexdigest()
     monkeypatch.setattr(tiny_imagenet, "REMOTE", Remote("tiny.zip", [archive.as_uri()], known))
     assert "12 train and 3 val images" in tiny_imagenet.make(tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(tiny_imagenet.PARTS)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(PARTS)
 
 
 def command(*args, before="pass"):

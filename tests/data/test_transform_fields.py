@@ -19,6 +19,7 @@ WRONG = [
     ("resize: [1, 2, 3]", "resize", "resize is a height and a width"),
     ("output_size: 100000", "output_size", "output_size is a height and a width"),
     ("pad: 100000", "pad", "pad is at most 16384, not 100000"),
+    ("crop_size: 16385 random_resized_crop { }", "crop_size", "crop_size is at most 16384, not 16385"),
     ("pad: 1 crop_size: 13", "crop_size", "crop_size 13 is larger than the images, 3x12x14"),
     ("resize: 6 crop_size: 7", "crop_size", "crop_size 7 is larger than the images, 3x6x6"),
     ("center_crop: true", "center_crop", "center_crop needs crop_size"),

@@ -7,9 +7,10 @@ import pytest
 import torch
 from google.protobuf import text_format
 
+from netspec import Net, parse_net
 from netspec.data.mean import write_mean
 from netspec.data.resize import resize
-from netspec.errors import DataError
+from netspec.errors import DataError, SpecError
 from netspec.layers.base import LayerError
 from netspec.schema.netspec_pb2 import LayerParameter
 
@@ -237,6 +238,13 @@ def test_a_wrong_message(change, field, cause, opened, listed):
     with pytest.raises(LayerError, match=cause) as caught:
         opened(text_format.MessageToString(param))
     assert caught.value.field == field
+
+
+def test_a_layer_without_tops_is_refused(listed):
+    """A layer that gives its blobs to nobody is no layer of a net."""
+    without = text(listed).replace('top: "data" top: "label"', 'name: "data"')
+    with pytest.raises(SpecError, match="WindowData takes 2 tops, not 0"):
+        Net(parse_net(f"layer {{ {without} }}"))
 
 
 def test_a_mean_that_is_too_small(opened, listed, tmp_path):

@@ -61,19 +61,22 @@ def test_a_set_without_its_damaged_images(folder):
 
 
 @pytest.mark.parametrize(
-    "flags",
+    ("place", "flags"),
     [
-        ["--gray", "--shuffle", "--backend=lmdb", "--resize_width=4", "--resize_height=3", "--check_size"],
-        ["-gray", "-shuffle", "-backend", "lmdb", "-resize_width", "4", "-resize_height", "3", "-check_size"],
+        (0, ["--gray", "--shuffle", "--backend=lmdb", "--resize_width=4", "--resize_height=3", "--check_size"]),
+        (3, ["-gray", "-shuffle", "-backend", "lmdb", "-resize_width", "4", "-resize_height", "3", "-check_size"]),
+        (1, ["--gray=true", "-shuffle=1", "-resize_width=4", "-resize_height=3", "--encoded=false"]),
+        (2, ["--nogray", "-gray=yes", "--shuffle=t", "-resize_width=4", "-resize_height=3", "-encoded", "-noencoded"]),
     ],
 )
-def test_converts_a_list_with_caffes_flags(folder, flags):
-    """Flags are taken as Caffe's users write them, with one dash or two."""
-    done = run(folder, "convert_imageset", *flags, "images/", "list.txt", "db")
+def test_converts_a_list_with_caffes_flags(folder, place, flags):
+    """Flags are taken as Caffe's users write them: with one dash or two, with a value or not, anywhere."""
+    arguments = ["images/", "list.txt", "db"]
+    done = run(folder, "convert_imageset", *arguments[:place], *flags, *arguments[place:])
     assert (done.returncode, done.stdout) == (0, "db: 20 images\n"), done.stderr
     store = LmdbStore(folder / "db")
     datum = store.read(0)
-    assert (datum.channels, datum.height, datum.width) == (1, 3, 4)
+    assert (datum.channels, datum.height, datum.width, datum.encoded) == (1, 3, 4, False)
     assert store.keys[0] != b"00000000_a/0.png"
 
 
@@ -96,7 +99,13 @@ def test_converts_a_folder(folder):
         ("convert_imageset", ["--resize_width=3", "images", "db"], "error: give resize_height and resize_width"),
         ("convert_imageset", ["images/", "none.txt", "db"], "error: none.txt: the list cannot be read"),
         ("convert_imageset", ["images/", "list.txt", "images"], "error: images already exists"),
+        ("convert_imageset", ["images", "db", "--labels", "-1"], "error: each line ends with 1 or more labels, not -1"),
+        ("convert_imageset", ["images", "db", "--resize_width=-3", "--resize_height=-3"], "not to -3x-3"),
+        ("convert_imageset", ["images", "db", "--backend=hdf5", "--encoded"], "error: HDF5 files hold pixels, not"),
+        ("convert_imageset", ["images", "db", "--gray=maybe"], "ignored explicit argument 'maybe'"),
         ("compute_mean", ["none"], "error: none: the list cannot be read"),
+        ("compute_mean", ["list.txt", "list.txt/x", "--root_folder=images"], "error: list.txt/x: cannot be written"),
+        ("get_data", ["folder", "images", "--size", "0", "0"], "get_data: images can be resized to 1 to 16384 pixels"),
         ("show_batch", ["none.prototxt"], "error: none.prototxt:1:1: there is no such file"),
         ("show_batch", ["x.prototxt", "--count", "0"], "--count must be at least 1"),
     ],
