@@ -28,6 +28,7 @@ def parse() -> argparse.Namespace:
     add("--allow-python", action="store_true", help="let the Python layers of the net run their code")
     add("--quiet", action="store_true", help="log warnings and errors only, and show no progress bar")
     add("--dry-run", action="store_true", help="say what the run will be, try an iteration, and end")
+    add("--plan", action="store_true", help="measure the forms of the layers, say which are the fastest, and end")
     return parser.parse_args()
 
 
@@ -48,15 +49,15 @@ def main() -> int:
     from netspec.solver.preview import preview
     from netspec.templates import definitions
 
-    log_to_stderr(logging.WARNING if args.quiet or args.dry_run else logging.INFO)
+    log_to_stderr(logging.WARNING if args.quiet or args.dry_run or args.plan else logging.INFO)
     with readable_errors():
         settings = [*args.settings, *([f"weights={args.weights}"] if args.weights else [])]
         options = {"define": definitions(args.define), "allow_python": args.allow_python}
         solver = Solver(args.solver, device=args.device, settings=settings, fresh=args.resume is None, **options)
         if args.resume is not None:
             solver.resume(args.resume or None)
-        if args.dry_run:
-            print(*preview(solver), sep="\n")
+        if args.dry_run or args.plan:
+            print(*(solver.plan() if args.plan else preview(solver)), sep="\n")
             solver.close()
             return 0
         try:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from netspec.layers.axis import canonical_axis
 from netspec.layers.base import Layer, LayerError, Shape, layer
+from netspec.layers.normalization import LEAST_EPS
 from netspec.schema.netspec_pb2 import BiasParameter, EltwiseParameter, FillerParameter, LayerParameter, ScaleParameter
 
 
@@ -21,6 +23,7 @@ class Eltwise(Layer):
     changes nothing: the gradient of PROD is always the product of the other bottoms.
     """
 
+    needs_top = False
     takes_16_bits = True
 
     def __init__(self, param: LayerParameter, bottoms: Sequence[Shape]) -> None:
@@ -126,10 +129,21 @@ class Scale(Overlay):
         self.bias_term = bool(scale.bias_term)
         if self.bias_term:
             self.add_blob("bias", shape, scale.bias_filler)
+        self.is_of_channels = len(bottoms) == 1 and len(shape) == 1 and self.following == len(bottoms[0]) - 2
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        if self.is_of_channels:
+            return self._of_channels(x)
         scale = self._own(self.scale, x) if scale is None else self._over(scale)
         return torch.addcmul(self._own(self.bias, x), x, scale) if self.bias_term else x * scale
+
+
+    def _of_channels(self, x: Tensor) -> Tensor:
+        """By the kernel that normalizes, with nothing to normalize: its backward sums a channel's gradients in one
+        pass, twice as fast as products and sums."""
+        zero, one = (self.scale.new_full(self.scale.shape, value) for value in (0, 1))
+        bias = self.bias if self.bias_term else None
+        return F.batch_norm(x, zero, one, self.scale, bias, training=False, eps=LEAST_EPS)
 
 
 @layer("Bias", bottoms=(1, 2))

@@ -2,37 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
+from netspec.data.on_device import Inputs, NextInputs
 from netspec.errors import DataError
 from netspec.net import Net
 from netspec.solver.finite import first_not_finite
+from netspec.solver.loss_scale import LossScale
 
 
 class Passes:
-    """Runs a net forward and backward, as often as an iteration has batches."""
+    """Runs a net forward and backward, as often as an iteration has batches. With a `loss_scale`, for FP16, gradients
+    are those of the scaled loss, divided again at the end."""
 
-    def __init__(self, net: Net, iter_size: int) -> None:
+    def __init__(self, net: Net, iter_size: int, loss_scale: LossScale | None = None) -> None:
         self._net, self._iter_size = net, iter_size
+        self._loss_scale = loss_scale
         self._positions: list[int] = []
+        self.is_usable = True
+        """Whether the last gradients may move the weights: not where the scaled ones overflowed; there are none
+        then."""
 
-    def run(self) -> tuple[dict[str, Tensor], Tensor]:
-        """The passes of one iteration: gradients are summed, the loss is their mean; returns the last outputs, and
-        it. After a DataError the data layers stand where they stood before, and there are no gradients."""
-        self._positions = [source.position for _, source in self._net.sources]
+    @cached_property
+    def _next(self) -> NextInputs:
+        return NextInputs(self._net)
+
+    def take(self) -> list[dict[str, Tensor]]:
+        """The batches of the next iteration. After a DataError the data layers stand where they stood before."""
+        self._mark()
+        try:
+            return [self._next() for _ in range(self._iter_size)]
+        except DataError:
+            self._rewind()
+            raise
+
+    def run(self, batches: Sequence[Inputs] | None = None) -> tuple[dict[str, Tensor], Tensor]:
+        """The passes of one iteration, over `batches` that `take` gave or over the next ones: gradients are summed, the
+        loss is their mean; returns the last outputs, and it. After a DataError the data layers stand where they stood
+        before, and there are no gradients."""
+        if batches is None:
+            self._mark()
+            batches = [{}] * self._iter_size
         self._clear()
         total: Tensor | float = 0.0
         try:
-            for _ in range(self._iter_size):
-                out: dict[str, Tensor] = self._net()
+            for inputs in batches:
+                out: dict[str, Tensor] = self._net(**inputs)
                 loss = self._net.loss(out)
-                loss.backward()  # type: ignore[no-untyped-call]
+                goal = self._loss_scale.scaled(loss) if self._loss_scale else loss
+                goal.backward()  # type: ignore[no-untyped-call]
                 total = total + loss.detach()
         except DataError:
             self._rewind()
             self._clear()
             raise
+        if self._loss_scale:
+            self._unscale(self._loss_scale)
         assert isinstance(total, Tensor)
         return out, total / self._iter_size
 
@@ -41,9 +70,18 @@ class Passes:
         self._rewind()
         return first_not_finite(self._net, self._iter_size) or "the sum of the losses"
 
+    def _unscale(self, loss_scale: LossScale) -> None:
+        gradients = [param.tensor.grad for param in self._net.params if param.tensor.grad is not None]
+        self.is_usable = loss_scale.unscale(gradients)
+        if not self.is_usable:
+            self._clear()
+
     def _clear(self) -> None:
         for param in self._net.params:
             param.tensor.grad = None
+
+    def _mark(self) -> None:
+        self._positions = [source.position for _, source in self._net.sources]
 
     def _rewind(self) -> None:
         for (_, source), position in zip(self._net.sources, self._positions, strict=True):

@@ -2,7 +2,8 @@
 
 In the formulas w is a weight, g its gradient (clipped, divided, decayed), lr the rate times lr_mult, t the number of
 the iteration from 1; V, h, m, v, u are history. Where PyTorch has a fused kernel that can be brought to the rule, it
-does the work: on the CPU it is several times faster than foreach operations.
+does the work: on the CPU it is several times faster than foreach operations. Where a pace holds scalars on the device,
+the numbers that a kernel takes from Python must not change.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from netspec.solver.updates import Group, Step, Update, regularised
+from netspec.schema.netspec_pb2 import SolverParameter
+from netspec.solver.updates import Group, Number, Pace, Step, Update, decayed, regularised
 
 
 class SGD(Update):
@@ -29,19 +32,22 @@ class SGD(Update):
         if not momentum:  # The kernel keeps no history then, but a snapshot has one: all of nothing plus the rest.
             torch._foreach_zero_(group.history[0])
             momentum = 1.0
+        rate = step.pace.rate
+        if isinstance(rate, Tensor):
+            step = decayed(group, step)
         # PyTorch's fused kernel at a rate of 1, given gradients and decay that hold the rate, is Caffe's rule.
         torch._fused_sgd_(
             group.weights,
             group.gradients,
             group.history[0],
-            weight_decay=step.rate * step.decay,
+            weight_decay=0.0 if isinstance(rate, Tensor) else rate * step.decay,
             momentum=momentum,
             lr=1.0,
             dampening=0.0,
             nesterov=nesterov,
             maximize=False,
             is_first_step=False,
-            grad_scale=1 / (step.scale * step.rate),
+            grad_scale=1 / (step.scale * rate),
         )
 
 
@@ -88,7 +94,7 @@ class AdaDelta(Update):
         torch._foreach_sqrt_(ratios)
         torch._foreach_mul_(ratios, gradients)
         _average_in(moves, ratios, solver.momentum)
-        torch._foreach_add_(group.weights, ratios, alpha=-step.rate)
+        _subtract(group.weights, ratios, step.pace.rate)
 
 
 class Adam(Update):
@@ -100,10 +106,20 @@ class Adam(Update):
 
     slots = 2
     sees_still_blobs = True
+    changing: ClassVar[tuple[str, ...]] = ("corrected",)
+
+    def pace(self, solver: SolverParameter, rate: float, count: int) -> Pace:
+        root = math.sqrt(1 - solver.momentum2**count)
+        return Pace(rate, count, rate * root / (1 - solver.momentum**count))
 
     def move(self, group: Group, step: Step) -> None:
+        pace, solver = step.pace, step.solver
+        if isinstance(pace.corrected, Tensor):  # After so many iterations the kernel corrects nothing.
+            _adam(torch._fused_adam_, group, step, pace.corrected, math.inf, solver.delta)
+            return
         # The kernel divides sqrt(v) by this root before it adds eps; a delta divided by it as well is Caffe's.
-        _adam(torch._fused_adam_, group, step, step.rate, step.solver.delta / _root(step))
+        root = math.sqrt(1 - solver.momentum2**pace.iterations)
+        _adam(torch._fused_adam_, group, step, pace.rate, pace.iterations, solver.delta / root)
 
 
 class AdamW(Adam):
@@ -111,24 +127,33 @@ class AdamW(Adam):
     sqrt(v / (1 - momentum2^t)) (Loshchilov and Hutter 2019; torch.optim.AdamW)."""
 
     sees_still_blobs = False
+    changing = ("rate", "iterations")
 
     def move(self, group: Group, step: Step) -> None:
-        _adam(torch._fused_adamw_, group, step, step.rate, step.solver.delta)
+        _adam(torch._fused_adamw_, group, step, step.pace.rate, step.pace.iterations, step.solver.delta)
 
 
 class RAdam(Adam):
     """Adam with its rate times r(t), the rectification; while r is not defined yet (the first five iterations or so),
     w = w - lr m / (1 - momentum^t) (Liu et al. 2020; torch.optim.RAdam)."""
 
+    changing = ("rate", "corrected")
+
+    def pace(self, solver: SolverParameter, rate: float, count: int) -> Pace:
+        rectification = _rectification(solver.momentum2, count)
+        if rectification is None:
+            rate = rate / (1 - solver.momentum**count)
+            return Pace(rate, count, rate, is_early=True)
+        return super().pace(solver, rate * rectification, count)
+
     def move(self, group: Group, step: Step) -> None:
-        rectification = _rectification(step.solver.momentum2, step.count)
-        if rectification is not None:
-            _adam(torch._fused_adam_, group, step, step.rate * rectification, step.solver.delta / _root(step))
+        if not step.pace.is_early:
+            super().move(group, step)
             return
         gradients, (means, squares) = regularised(group, step), group.history
         torch._foreach_lerp_(means, gradients, 1 - step.solver.momentum)
         _average_in(squares, gradients, step.solver.momentum2)
-        torch._foreach_add_(group.weights, means, alpha=-step.rate / (1 - step.solver.momentum**step.count))
+        _subtract(group.weights, means, step.pace.rate)
 
 
 class LARS(SGD):
@@ -169,14 +194,26 @@ def _average_in(averages: list[Tensor], values: list[Tensor] | tuple[Tensor, ...
 
 def _move_by_ratio(group: Group, gradients: list[Tensor], squares: list[Tensor], step: Step) -> None:
     """w = w - lr g / (sqrt(squares) + delta)."""
-    roots = torch._foreach_sqrt(squares)
+    roots, rate = torch._foreach_sqrt(squares), step.pace.rate
     torch._foreach_add_(roots, step.solver.delta)
-    torch._foreach_addcdiv_(group.weights, gradients, roots, value=-step.rate)
+    if isinstance(rate, Tensor):
+        torch._foreach_div_(roots, rate)
+        rate = 1.0
+    torch._foreach_addcdiv_(group.weights, gradients, roots, value=-rate)
 
 
-def _adam(kernel: Callable[..., None], group: Group, step: Step, rate: float, eps: float) -> None:
+def _subtract(weights: list[Tensor], moves: list[Tensor] | tuple[Tensor, ...], rate: Number) -> None:
+    """w = w - rate move."""
+    if isinstance(rate, Tensor):
+        torch._foreach_sub_(weights, torch._foreach_mul(moves, rate))
+    else:
+        torch._foreach_add_(weights, moves, alpha=-rate)
+
+
+def _adam(kernel: Callable[..., None], group: Group, step: Step, rate: Number, count: Number, eps: float) -> None:
     means, squares = group.history
-    count = torch.full((), float(step.count), device=group.weights[0].device)
+    if not isinstance(count, Tensor):
+        count = torch.full((), float(count), device=group.weights[0].device)
     kernel(
         group.weights,
         group.gradients,
@@ -193,10 +230,6 @@ def _adam(kernel: Callable[..., None], group: Group, step: Step, rate: float, ep
         maximize=False,
         grad_scale=1 / step.scale,
     )
-
-
-def _root(step: Step) -> float:
-    return math.sqrt(1 - step.solver.momentum2**step.count)
 
 
 def _rectification(kept: float, count: int) -> float | None:

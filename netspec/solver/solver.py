@@ -15,22 +15,26 @@ from netspec.errors import DataError, DivergedError, SnapshotError
 from netspec.log import logger
 from netspec.net import Net
 from netspec.overrides import Overrides
-from netspec.schema.netspec_pb2 import RunState, SolverParameter
+from netspec.schema.netspec_pb2 import Precision, RunState, SolverParameter
 from netspec.solver import snapshot as snapshots
 from netspec.solver.average import Average
+from netspec.solver.capturing import Capturing
 from netspec.solver.check import check_solver
 from netspec.solver.control import LiveEdits, Signals, check_alone
 from netspec.solver.device import choose_device
 from netspec.solver.display import Display, batch_of
+from netspec.solver.forms import Forms
 from netspec.solver.freezing import Freezing
 from netspec.solver.lock import only_run
+from netspec.solver.loss_scale import LossScale
 from netspec.solver.nets import build_test_nets, build_train_net
 from netspec.solver.passes import Passes, is_finite
 from netspec.solver.rates import learning_rate, stage
 from netspec.solver.record import Record
 from netspec.solver.rules import UPDATES
 from netspec.solver.saving import Saving
-from netspec.solver.start import check_train_net, introduce, load_weights, look_at_place
+from netspec.solver.speed import decide
+from netspec.solver.start import check_train_net, introduce, load_weights, look_at_data, look_at_place
 from netspec.solver.stored import Environment, NetText, Positions, Randomness, Stored
 from netspec.solver.testing import Tests
 from netspec.solver.updates import Update
@@ -71,19 +75,23 @@ class Solver:
         document = replace(self.document, message=self.param)
         check_solver(document)
         self.device = choose_device(self.param, device)
+        self.speed = decide(document, self.device)
+        self._capturing = Capturing(document, self.device, self.speed.capture)
         seed = self.param.random_seed if self.param.random_seed >= 0 else torch.seed() % 2**31
         torch.manual_seed(seed)
         self.prefix = snapshots.prefix_of(self.param.snapshot_prefix, self.document.path)
         self.iter = 0
         self._begun = self._saved = -1
         self.net: Net = build_train_net(self.document, self.param, overrides, self.device, seed, allow_python)
+        self.speed.prepare(self.net)
         check_train_net(self.net)
-        self.net.check_labels()
+        look_at_data(self.net)
         self._positions = Positions(self.net, lambda: self.test_nets, seed)
         self._tests = Tests(
             self.param,
-            lambda: build_test_nets(self.document, self.param, overrides, self.net, self.seed),
+            lambda: [self.speed.prepare(net) for net in self._new_test_nets(overrides)],
             self._averaged,
+            self._capturing.test_net,
         )
         if fresh:
             load_weights(self.net, self.document, self.param.weights)
@@ -93,14 +101,20 @@ class Solver:
         self._freezing = Freezing(document, self.param, self.net)
         self._watch = Watch(document, self.param, self.test_nets)
         self._edits = LiveEdits(self.document, self.param, lambda: self.iter, define)
-        self._passes = Passes(self.net, self.param.iter_size)
+        self._forms = Forms(self.speed, self.net, lambda: self.test_nets)
+        loss_scale = LossScale(self.device) if self.speed.precision == Precision.FP16 else None
+        self._passes = Passes(self.net, self.param.iter_size, loss_scale)
+        self._captured = self._capturing.iterations(self.net, self.update, self.average, self._passes)
         self._display = Display(self.param.average_loss, batch_of(self.net) * self.param.iter_size)
         environment = Environment(self.device)
         self._record = Record(document, lambda: [self.net, *self.test_nets], environment)
         # The random states come last, since what is restored before may draw.
         parts: list[Stored] = [NetText(self.net), self._edits, self._positions, self._watch, self._display]
-        parts += [environment, Randomness(self.device)]
+        parts += [environment, self._forms, *([loss_scale] if loss_scale else []), Randomness(self.device)]
         self._saving = Saving(self.param, self.net, self.update, self.average, parts)
+
+    def _new_test_nets(self, overrides: Overrides) -> list[Net]:
+        return build_test_nets(self.document, self.param, overrides, self.net, self.seed)
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -113,6 +127,8 @@ class Solver:
         try:
             with only_run(self.prefix), self.signals.caught():
                 introduce(self.net, self.param, self.seed)
+                self.speed.log(self._forms.take(self.param.max_iter - self.iter))
+                self._capturing.forget()  # the forms of before
                 self._record.open(self.prefix, self.iter, self.seed, resumed=self._begun >= 0)
                 self._display.start(self.iter, self.param.max_iter)
                 while self._goes_on():
@@ -146,6 +162,10 @@ class Solver:
             self._record.add(self.iter, epoch, {"loss": self.loss})
         if self._is_due(self.param.test_interval):
             self._test_and_judge(before)
+
+    def plan(self) -> list[str]:
+        """The forms of the layers, measured, and which of them a long run takes, as lines of a table."""
+        return list(self._forms.plan())
 
     def step(self, iterations: int) -> None:
         """Run some iterations, whatever max_iter says. Signals are caught in `solve` only."""
@@ -191,7 +211,9 @@ class Solver:
     def rehearse(self) -> float:
         """Run the next iteration forward and backward, without its update; its loss."""
         self._freezing.take(self.iter, self.update)
-        return float(self._forward_backward()[1])
+        loss = self._passes.run()[1]
+        self._display.add(loss)
+        return float(loss)
 
     def _iterate(self) -> None:
         """One iteration in Caffe's order: test if due, forward and backward, update, snapshot if due."""
@@ -208,17 +230,23 @@ class Solver:
             self._record.add(self.iter, epoch, figures)
         if self.device.type == "cpu" or self._is_due(self.param.display or _CHECK_INTERVAL):
             self._check_finite(loss)
-        self.update.apply(self.param, rate, self.iter)
-        if self.average:
-            self.average.update()
+        if not self._captured:
+            self._update(rate)
         self.iter += 1
         if self.signals.take_snapshot_request() or self._is_due(self.param.snapshot):
             self._snapshot_or_log()
 
     def _forward_backward(self) -> tuple[dict[str, Tensor], Tensor]:
-        out, loss = self._passes.run()
+        """The passes of an iteration; where these are captured, the update is done with them."""
+        out, loss = self._captured.run(self.rate, self.iter) if self._captured else self._passes.run()
         self._display.add(loss)
         return out, loss
+
+    def _update(self, rate: float) -> None:
+        if self._passes.is_usable:
+            self.update.apply(self.param, rate, self.iter)
+        if self.average:
+            self.average.update()
 
     def _check_finite(self, loss: Tensor) -> None:
         """DivergedError where the loss of this iteration is no number."""
@@ -304,6 +332,7 @@ class Solver:
         """Go on from a snapshot (any of its files), ours to the bit, Caffe's with weights, history and iteration.
         SnapshotError where it is missing, damaged, or of another net; the solver is then as it was."""
         state = self._saving.read(Path(path))
+        self._capturing.forget()
         self.iter = self._begun = state.iter
         logger.info("Resuming from %s at iteration %d", self.last_snapshot, self.iter)
         if state.HasField("run"):

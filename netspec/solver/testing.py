@@ -7,31 +7,35 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from netspec.errors import NetspecError
-from netspec.evaluate import evaluate
+from netspec.evaluate import Run, evaluate
 from netspec.log import logger
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver.display import columns, log_outputs
+from netspec.solver.start import look_at_data
 
 
 class Tests:
     """The test nets of a solver. `build` makes them from what the solver says now; `averaged` is a context in which
-    the weights are those to be tested."""
+    the weights are those to be tested; `prepare` gives what is called in place of a net."""
 
     def __init__(
         self,
         solver: SolverParameter,
         build: Callable[[], list[Net]],
         averaged: Callable[[], AbstractContextManager[None]] = nullcontext,
+        prepare: Callable[[Net], Run] = lambda net: net,
     ) -> None:
-        self._solver, self._build, self._averaged = solver, build, averaged
+        self._solver, self._build, self._averaged, self._prepare = solver, build, averaged, prepare
+        self._runs: list[Run] = []
         self.nets: list[Net] = self._opened()
 
     def _opened(self) -> list[Net]:
-        """The nets, their labels checked; none without a test_interval."""
+        """The nets, their data looked at; none without a test_interval."""
         nets = self._build()
         for net in nets:
-            net.check_labels()
+            look_at_data(net)
+        self._runs = [self._prepare(net) for net in nets]
         return nets
 
     def turn_on(self) -> None:
@@ -54,7 +58,7 @@ class Tests:
             logger.info("Iteration %d, Testing net (#%d)", iteration, index)
             iterations = self._solver.test_iter[index] if index < len(self._solver.test_iter) else None
             with self._averaged():
-                means = evaluate(net, iterations, stop)
+                means = evaluate(net, iterations, stop, self._runs[index])
             if stop():
                 for source, position in positions:
                     source.position = position

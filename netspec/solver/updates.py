@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,14 +38,28 @@ class Group:
         return any(weight.grad is not None for weight in self.weights)
 
 
+Number = float | Tensor
+"""A number, or where an iteration is captured a scalar on the device."""
+
+
+class Pace(NamedTuple):
+    """What changes from one iteration to the next in how a group is moved. `iterations` is how many it has learned in,
+    this one included; `corrected` is the rate times the rule's correction for their number. While a rule `is_early`
+    it moves weights in another way than later."""
+
+    rate: Number
+    iterations: Number
+    corrected: Number
+    is_early: bool = False
+
+
 @dataclass(frozen=True)
 class Step:
-    """What a rule is given for one group in one iteration: move the weights w at `rate` by the gradients
-    g' = `scale` * g + `decay` * w. `count` is how many iterations the group has learned in, this one included."""
+    """What a rule is given for one group in one iteration: move the weights w at this pace by the gradients
+    g' = `scale` * g + `decay` * w."""
 
     solver: SolverParameter
-    rate: float
-    count: int
+    pace: Pace
     scale: Tensor
     decay: float
 
@@ -59,6 +74,9 @@ class Update:
     sees_still_blobs = False
     """Whether the history of blobs with lr_mult 0, states among them, takes in their decay. It does in Caffe, which
     multiplies by the rate last; it is 0 where the rate is inside the history."""
+
+    changing: ClassVar[tuple[str, ...]] = ("rate",)
+    """The numbers of a pace that the rule reads where they are scalars on the device."""
 
     def __init__(self, params: Sequence[Param]) -> None:
         self._params = params
@@ -85,14 +103,26 @@ class Update:
         """The blobs that take a gradient."""
         return [weight for group in self._groups for weight in group.weights if weight.requires_grad]
 
-    @torch.no_grad()
     def apply(self, solver: SolverParameter, rate: float, iteration: int) -> None:
         """Change every weight by its gradient, summed over `iter_size` passes, at the rate of this iteration."""
+        self.change(solver, self.paces(solver, rate, iteration))
+
+    def paces(self, solver: SolverParameter, rate: float, iteration: int) -> list[Pace]:
+        """The pace of each group in an iteration."""
+        return [self.pace(solver, rate * group.lr_mult, iteration - group.begin + 1) for group in self._groups]
+
+    def pace(self, solver: SolverParameter, rate: float, count: int) -> Pace:
+        """The pace of a group with this rate, in the iteration of this number from 1."""
+        return Pace(rate, count, rate)
+
+    @torch.no_grad()
+    def change(self, solver: SolverParameter, paces: Sequence[Pace]) -> None:
+        """Change every weight by its gradient, each group at its pace."""
         scale = self._clip(solver.clip_gradients) / solver.iter_size
         move = self._move_by_diff if solver.snapshot_diff else self.move
-        for group in self._groups:
+        for group, pace in zip(self._groups, paces, strict=True):
             decay = solver.weight_decay * group.decay_mult
-            step = Step(solver, rate * group.lr_mult, iteration - group.begin + 1, scale, decay)
+            step = Step(solver, pace, scale, decay)
             if decay and solver.regularization_type == "L1":
                 torch._foreach_mul_(group.gradients, scale)
                 torch._foreach_add_(group.gradients, torch._foreach_sign(group.weights), alpha=decay)
@@ -133,3 +163,14 @@ def regularised(group: Group, step: Step) -> list[Tensor]:
     if step.decay:
         torch._foreach_add_(group.gradients, group.weights, alpha=step.decay)
     return group.gradients
+
+
+def decayed(group: Group, step: Step) -> Step:
+    """The step that is left once the decay is in the gradients."""
+    if not step.decay:
+        return step
+    if step.solver.clip_gradients < 0:  # What scales them is known then: 1 / iter_size. One operation is enough.
+        torch._foreach_add_(group.gradients, group.weights, alpha=step.decay * step.solver.iter_size)
+        return replace(step, decay=0.0)
+    regularised(group, step)
+    return replace(step, scale=torch.ones_like(step.scale), decay=0.0)

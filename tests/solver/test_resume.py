@@ -55,6 +55,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "safetensors": {"snapshot_format": "SAFETENSORS"},
     "ema": {"ema_decay": 0.9, "test_ema": True},
     "ema in HDF5": {"ema_decay": 0.9, "snapshot_format": "HDF5"},
+    "BF16": {"precision": "BF16", "test_interval": 5, "test_iter": [1]},
+    "FP16": {"precision": "FP16", "snapshot_format": "HDF5"},
     "thawed before": {"freeze": [FreezeParameter(layer=["conv1"], until=4)]},
     "thawed after": {"freeze": [FreezeParameter(layer=["conv1", "bn1"], until=14)], "type": "Adam", "momentum2": 0.999},
     **{name: {"type": name, "stepvalue": [HALF + 2], "iter_size": 2, **fields} for name, fields in TYPES.items()},

@@ -103,3 +103,13 @@ def test_a_finished_run_stays_as_it_is(make: Make, tmp_path: Path) -> None:
     again.resume()
     assert again.solve()
     assert state.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(("mean", "warnings"), [(0.1307, 1), (33.3, 0)])
+def test_a_mean_for_other_pixels_is_told(
+    make: Make, mean: float, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log of a run says at its start that a mean below 1 is not one of pixels up to 255."""
+    make(settings=[f"data.transform_param.mean_value={mean}"]).solve()
+    line = 'layer "data": mean_value 0.1307 is of pixels from 0 to 1; here they go to 255: 33.3285'
+    assert [record.getMessage() for record in caplog.records].count(line) == warnings

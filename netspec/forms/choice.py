@@ -1,0 +1,133 @@
+"""Which form computes each site of a net: the fastest, measured once on a machine and remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from netspec.compiler import Compiled
+from netspec.errors import SnapshotError
+from netspec.files import cache_folder, write_whole
+from netspec.forms.base import PLAIN, Site, sites
+from netspec.forms.trial import Setting, measure
+from netspec.schema.netspec_pb2 import LayerParameter
+
+_WORTH = 0.97
+"""A form must take less than this share of the plain layers' time."""
+
+_NAMES = ("name", "bottom", "top", "include", "exclude", "param", "phase", "loss_weight")
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A site with the seconds of its forms, and whether it was measured now."""
+
+    site: Site
+    seconds: dict[str, float]
+    is_new: bool
+
+    @property
+    def best(self) -> str:
+        """The fastest form; the plain one unless another is clearly faster."""
+        name = min(self.seconds, key=self.seconds.__getitem__)
+        return name if self.seconds[name] < _WORTH * self.seconds[PLAIN] else PLAIN
+
+    @property
+    def gain(self) -> float:
+        """The seconds that the best form saves."""
+        return self.seconds[PLAIN] - self.seconds[self.best]
+
+
+def time_sites(compiled: Compiled, setting: Setting) -> list[Timed]:
+    """All sites of a net with the times of their forms, from the machine's memory as far as it has them."""
+    memory = _Memory(setting)
+    timed = []
+    for site in sites(compiled):
+        with_gradients = site.layers[0].module.training
+        into_bottoms = not set(site.layers[0].node.bottoms) & set(compiled.inputs)
+        key = _key(site, setting, with_gradients, into_bottoms)
+        seconds = memory.seconds.get(key, {})
+        if is_new := set(seconds) != {PLAIN, *(kind.name for kind in site.forms)}:
+            seconds = memory.seconds[key] = measure(site, setting, with_gradients, into_bottoms)
+        timed.append(Timed(site, seconds, is_new))
+    if any(entry.is_new for entry in timed):
+        memory.write()
+    return timed
+
+
+def choose(timed: Sequence[Timed], order: Sequence[str]) -> dict[str, str]:
+    """The form of each site, by its key, such that together they save most: of sites that share a layer one is taken.
+    `order` are the keys of the net's layers."""
+    place = {key: index for index, key in enumerate(order)}
+    best: list[tuple[float, dict[str, str]]] = [(0.0, {})] * (len(order) + 1)  # from each layer on
+    starting: dict[int, list[Timed]] = {}
+    for entry in timed:
+        starting.setdefault(place[entry.site.layers[0].key], []).append(entry)
+    for start in range(len(order) - 1, -1, -1):
+        best[start] = best[start + 1]
+        for entry in starting.get(start, []):
+            saved, after = best[start + len(entry.site.layers)]
+            if entry.best != PLAIN and saved + entry.gain > best[start][0]:
+                best[start] = saved + entry.gain, {entry.site.key: entry.best, **after}
+    return best[0][1]
+
+
+class _Memory:
+    """The times that were measured on this machine, in a file of the cache folder."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._path = cache_folder() / f"forms-{_digest(environment(setting.device))}.json"
+        self.seconds: dict[str, dict[str, float]] = {}
+        with suppress(OSError, ValueError):
+            content = json.loads(self._path.read_bytes())
+            if isinstance(content, dict):
+                self.seconds = {key: times for key, times in content.items() if _is_times(times)}
+
+    def write(self) -> None:
+        """Keep the times for the next run; where they cannot be kept they are measured again."""
+        with suppress(SnapshotError, OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self._path, json.dumps(self.seconds).encode())
+
+
+def environment(device: torch.device) -> str:
+    """What times depend on besides the layers."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def _processor() -> str:
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
+        return f"{model} x {os.cpu_count()}"
+    return f"{platform.machine()} {platform.processor()} x {os.cpu_count()}"
+
+
+def _key(site: Site, setting: Setting, with_gradients: bool, into_bottoms: bool) -> str:
+    """What tells a site from one that may take another time."""
+    texts = []
+    for layer in site.layers:
+        message = LayerParameter()
+        message.CopyFrom(layer.node.param)
+        for name in _NAMES:
+            message.ClearField(name)
+        texts.append(f"{message} {[blob.requires_grad for blob in layer.module.blobs()]} {layer.module.in_place}")
+    how = f"{setting.memory_format} {setting.dtype} {with_gradients} {into_bottoms}"
+    return _digest(f"{site.bottoms} {texts} {how}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _is_times(content: object) -> bool:
+    return isinstance(content, dict) and all(isinstance(seconds, float) for seconds in content.values())

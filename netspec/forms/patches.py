@@ -1,0 +1,88 @@
+"""Convolution as Caffe computes it on a CPU: a product of the weight with the patches under the window (im2col)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from netspec.forms.base import Form, form
+from netspec.forms.precision import cast
+from netspec.forms.product import multiply, rows_of, takes_images, top_of
+from netspec.layers.base import Layer, Shape
+from netspec.layers.convolution import Convolution
+
+_LARGEST_MAP = 12 * 12
+"""Of the top: beyond, making the patches costs more than it saves."""
+
+_MOST_GROUPS = 4
+
+
+@form("Convolution")
+class Patches(Form):
+    """The patches serve the top and the weight's gradient, which convolution kernels are slow at on small maps; the
+    bottom's gradient is a convolution as ever. They take kernel area times the bottom's memory until backward."""
+
+    name = "patches"
+
+    @classmethod
+    def fits(cls, layers: Sequence[Layer], bottoms: Sequence[Shape]) -> bool:
+        (layer,) = layers
+        assert isinstance(layer, Convolution)
+        is_window = layer.kernel != (1, 1) and layer.dilation == (1, 1) and layer.group <= _MOST_GROUPS
+        if not (is_window and takes_images(layer, bottoms)):
+            return False
+        sizes = zip(bottoms[0][2:], layer.pad, layer.kernel, layer.stride, strict=True)
+        return math.prod((size + 2 * pad - kernel) // stride + 1 for size, pad, kernel, stride in sizes) <= _LARGEST_MAP
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        (x,) = bottoms
+        (layer,) = self.of
+        assert isinstance(layer, Convolution)
+        x, weight, bias = cast(x, layer.weight, layer.bias)
+        y: Tensor = _PatchConvolution.apply(x, weight, bias, layer.stride, layer.pad, layer.group)
+        return y
+
+
+class _PatchConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], pad: Sequence[int], group: int
+    ) -> Tensor:
+        windows = _windows(x, weight.shape[2:], stride, pad)
+        rows = rows_of(windows, group)
+        kernels = weight.permute(0, 2, 3, 1).reshape(group, len(weight) // group, -1)
+        ctx.save_for_backward(x, weight, rows)
+        ctx.stride, ctx.pad, ctx.group = stride, pad, group
+        return top_of(rows, kernels, bias, windows.shape[:3])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, rows = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
+        grads: list[Tensor | None] = [None] * 6
+        if of_x:
+            grads[0] = _bottom_gradient(ctx, x, weight, grad)
+        if of_weight:
+            outer = rows_of(grad.permute(0, 2, 3, 1), ctx.group)
+            kernels = multiply(outer.mT, rows).reshape(len(weight), *weight.shape[2:], weight.shape[1])
+            grads[1] = kernels.permute(0, 3, 1, 2)
+        if of_bias:
+            grads[2] = grad.sum((0, 2, 3))
+        return tuple(grads)
+
+
+def _windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> Tensor:
+    """A view of what lies under the window at each of its places: (N, H', W', kernel_h, kernel_w, C)."""
+    padded = F.pad(x, (pad[1], pad[1], pad[0], pad[0])).permute(0, 2, 3, 1)
+    return padded.unfold(1, kernel[0], stride[0]).unfold(2, kernel[1], stride[1]).movedim(3, 5)
+
+
+def _bottom_gradient(ctx: Any, x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
+    settings = ctx.stride, ctx.pad, (1, 1), False, (0, 0), ctx.group
+    gradient: Tensor = torch.ops.aten.convolution_backward(grad, x, weight, None, *settings, (True, False, False))[0]
+    return gradient

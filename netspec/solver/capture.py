@@ -1,0 +1,182 @@
+"""Whole iterations, and passes of test nets, captured once and replayed: a GPU then never waits for Python.
+
+A replay does on the same tensors exactly what was captured. So batches are copied into tensors that keep their place,
+and numbers that change from one iteration to the next, such as the rate, are filled into scalars on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from netspec.data.on_device import Inputs, NextInputs, StaticInputs
+from netspec.net import Net
+from netspec.schema.netspec_pb2 import SolverParameter
+from netspec.solver.average import Average
+from netspec.solver.passes import Passes
+from netspec.solver.recorder import Recorder
+from netspec.solver.updates import Pace, Update
+
+T = TypeVar("T")
+
+WARM_UP = 3
+"""Runs before a function is captured: libraries choose their algorithms and take their memory in them."""
+
+_FIELDS = (
+    "clip_gradients", "delta", "iter_size", "local_gw_ratio", "momentum", "momentum2", "regularization_type",
+    "rms_decay", "type", "weight_decay",
+)  # fmt: skip
+"""The solver's fields that an update reads, besides those that its paces hold."""
+
+
+class Captured(Generic[T]):
+    """A function of batches that is captured after some runs, and replayed from then on.
+
+    What it reads besides tensors that keep their place must depend on the `key` of a run alone: with another one it is
+    captured anew. Batches of another shape than the first are computed without. What the function returns is
+    overwritten by the next run. Where it cannot be captured, `refuse` is told why, and it is run as it is.
+    """
+
+    def __init__(
+        self, function: Callable[[Sequence[Inputs]], T], net: Net, recorder: Recorder, refuse: Callable[[str], None]
+    ) -> None:
+        self._function, self._net, self._recorder, self._refuse = function, net, recorder, refuse
+        self._is_refused = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Capture anew, since something has changed that no key tells of."""
+        self._key: object = None
+        self._inputs: StaticInputs | None = None
+        self._replay: Callable[[], None] | None = None
+        self._result: T | None = None
+        self._runs = 0
+
+    def run(self, batches: Sequence[Inputs], key: object) -> T:
+        """What the function makes of batches."""
+        if self._is_refused:
+            return self._function(batches)
+        if key != self._key:
+            self.forget()
+            self._key = key
+        if self._inputs is None:
+            self._inputs = StaticInputs(batches, self._net.memory_format)
+        if not self._inputs.take(batches):
+            return self._function(batches)
+        return self._run_on(self._inputs.batches)
+
+    def _run_on(self, inputs: Sequence[Inputs]) -> T:
+        """What the function makes of the tensors that keep their place."""
+        self._runs += 1
+        if self._runs <= WARM_UP:
+            return self._recorder.warm_up(lambda: self._function(inputs))
+        if self._replay is None:
+            try:
+                self._replay, self._result = self._recorder.record(lambda: self._function(inputs))
+            except RuntimeError as error:
+                self._is_refused = True
+                self._refuse(str(error).splitlines()[0])
+                return self._function(inputs)
+        self._replay()
+        assert self._result is not None
+        return self._result
+
+
+class Scalars:
+    """The numbers of paces that change from one iteration to the next, as scalars on a device."""
+
+    def __init__(self, paces: Iterable[Pace], names: Iterable[str], device: torch.device) -> None:
+        self._filled, self._names = list(paces), tuple(names)
+        self.paces: list[Pace] = []
+        for pace in self._filled:
+            scalars: dict[str, Any] = {name: torch.full((), getattr(pace, name), device=device) for name in self._names}
+            self.paces.append(pace._replace(**scalars))
+
+    def fill(self, paces: Iterable[Pace]) -> None:
+        """Take up the numbers of an iteration, without waiting for the device."""
+        paces = list(paces)
+        for scalars, before, now in zip(self.paces, self._filled, paces, strict=True):
+            for name in self._names:
+                if getattr(now, name) != getattr(before, name):
+                    getattr(scalars, name).fill_(getattr(now, name))
+        self._filled = paces
+
+
+class CapturedIterations:
+    """The iterations of a run: forward and backward, the update, the average of the weights, all as one."""
+
+    def __init__(
+        self,
+        solver: SolverParameter,
+        net: Net,
+        update: Update,
+        average: Average | None,
+        passes: Passes,
+        recorder: Recorder,
+        refuse: Callable[[str], None],
+    ) -> None:
+        self._solver, self._net, self._passes, self._update, self._average = solver, net, passes, update, average
+        self._captured = Captured(self._iterate, net, recorder, refuse)
+        self._scalars: Scalars | None = None
+        self._key: object = None
+
+    def run(self, rate: float, iteration: int) -> tuple[dict[str, Tensor], Tensor]:
+        """One iteration; the outputs of its last pass, which the next one overwrites, and its loss. After a DataError
+        nothing has changed."""
+        batches = self._passes.take()
+        paces = self._update.paces(self._solver, rate, iteration)
+        key = self._step(paces)
+        if self._scalars is None or key != self._key:
+            self._scalars, self._key = Scalars(paces, self._update.changing, self._net.device), key
+        self._scalars.fill(paces)
+        out, loss = self._captured.run(batches, key)
+        return out, loss.clone()
+
+    def forget(self) -> None:
+        """Capture anew, since something has changed that cannot be seen here."""
+        self._captured.forget()
+
+    def _iterate(self, batches: Sequence[Inputs]) -> tuple[dict[str, Tensor], Tensor]:
+        assert self._scalars is not None
+        out, loss = self._passes.run(batches)
+        self._update.change(self._solver, self._scalars.paces)
+        if self._average:
+            self._average.update()
+        return {name: blob.detach() for name, blob in out.items()}, loss
+
+    def _step(self, paces: Iterable[Pace]) -> object:
+        """All that an iteration is made by, besides its batches and the numbers of its paces."""
+        fields = tuple(getattr(self._solver, name) for name in _FIELDS)
+        phases = [pace.is_early for pace in paces]  # one more for each group of layers that has begun to learn
+        return fields, phases, _mode(self._net)
+
+
+class CapturedNet:
+    """A net that is called as `Net` is, without gradients; what it returns is overwritten by the next call."""
+
+    def __init__(self, net: Net, recorder: Recorder, refuse: Callable[[str], None]) -> None:
+        self._net, self._next = net, NextInputs(net)
+        self._blobs: Iterable[str] | None = None
+        self._captured = Captured(self._forward, net, recorder, refuse)
+
+    def __call__(self, *, blobs: Iterable[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
+        """The outputs of the next batch, or the blobs that the inputs give."""
+        self._blobs = blobs if blobs is None else tuple(blobs)
+        return self._captured.run([inputs or self._next()], (self._blobs, *_mode(self._net)))
+
+    def forget(self) -> None:
+        """Capture anew, since something has changed that cannot be seen here."""
+        self._captured.forget()
+
+    def _forward(self, batches: Sequence[Inputs]) -> dict[str, Tensor]:
+        (inputs,) = batches
+        out: dict[str, Tensor] = self._net(blobs=self._blobs, **inputs)
+        return out
+
+
+def _mode(net: Net) -> tuple[object, ...]:
+    """How a net computes."""
+    return net.precision, net.memory_format, net.compiled_whole, net.training

@@ -1,0 +1,62 @@
+"""The forms in which the nets of a run compute their layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from netspec.forms.choice import Timed
+from netspec.net import Net
+from netspec.schema.netspec_pb2 import Compile, RunState
+from netspec.solver.speed import Speed, best_of
+
+
+class Forms:
+    """Found before the first iteration, and kept in snapshots: a run that resumes computes as before, to the bit, also
+    where it would choose otherwise by now."""
+
+    def __init__(self, speed: Speed, net: Net, test_nets: Callable[[], Sequence[Net]]) -> None:
+        self._speed, self._net, self._test_nets = speed, net, test_nets
+        self._taken: dict[str, str] | None = None
+
+    def take(self, iterations: int) -> int:
+        """Let the nets compute in the forms that are best for so many iterations; how many sites of the train net do
+        not compute plainly."""
+        if self._speed.compile != Compile.NONE:
+            return 0
+        if self._taken is None or self._speed.exact:
+            self._taken = self._speed.choose_forms(self._net, iterations)
+        self._net.use_forms(self._taken)
+        for net in self._test_nets():
+            net.use_forms(self._speed.choose_forms(net, iterations))
+        return len(self._taken)
+
+    def plan(self) -> Iterator[str]:
+        """A table for each net: the layers that have other forms, the milliseconds of each form, and the one that is
+        the fastest."""
+        for number, net in enumerate([self._net, *self._test_nets()]):
+            timed = self._speed.timed(net)
+            best = best_of(net, timed)
+            saved = 1000 * sum(entry.gain for entry in timed if entry.site.key in best)
+            yield f"test net {number - 1}" if number else "train net"
+            yield from _table([_row(entry, best.get(entry.site.key, "")) for entry in timed])
+            yield f"saved: {saved:.3g} ms an iteration" if best else "nothing to gain"
+
+    def store(self, run: RunState) -> None:
+        run.form.extend(f"{site}={form}" for site, form in (self._taken or {}).items())
+
+    def restore(self, run: RunState) -> None:
+        self._taken = {site: form for site, _, form in (entry.rpartition("=") for entry in run.form)}
+
+
+def _row(entry: Timed, taken: str) -> tuple[str, ...]:
+    site = entry.site
+    shapes = " ".join("x".join(map(str, shape)) for shape in site.bottoms)
+    times = "  ".join(f"{name} {1000 * seconds:.3f}" for name, seconds in entry.seconds.items())
+    return " ".join(layer.node.name for layer in site.layers), shapes, times, taken
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    rows = [("layers", "bottoms", "forms, ms", "taken"), *rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

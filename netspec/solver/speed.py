@@ -1,0 +1,143 @@
+"""How fast a run computes: what its solver says of speed, and for the rest what this machine is fastest with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from netspec.allocator import keep_freed_memory
+from netspec.forms.blocks import Block, block_sites
+from netspec.forms.choice import Timed, choose, time_sites
+from netspec.forms.trial import Setting
+from netspec.log import logger
+from netspec.net import Net
+from netspec.precision import allow_tf32, computing_in, is_16_bit, is_fast, refusal, remark
+from netspec.schema.netspec_pb2 import Capture, Compile, MemoryFormat, Precision, SolverParameter
+from netspec.spec import Document
+
+_WORTH_MEASURING = 500
+"""Iterations from which on forms are measured: that takes about as long as 20."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a run computes in. `forms` is None where the length of the run decides."""
+
+    precision: Precision.Kind
+    memory_format: torch.memory_format
+    compile: Compile.Kind
+    capture: bool
+    forms: bool | None
+    exact: bool
+    remarks: tuple[str, ...]
+
+    def prepare(self, net: Net) -> Net:
+        """Let a net compute so; the net."""
+        net.precision, net.memory_format = self.precision, self.memory_format
+        net.compiled_whole = self.compile == Compile.WHOLE
+        if self.compile == Compile.BLOCKS:
+            blocks = list(block_sites(net.compiled))
+            net.use_forms({site.key: Block.name for site in blocks}, blocks)
+        return net
+
+    def choose_forms(self, net: Net, iterations: int) -> dict[str, str]:
+        """The forms for a net in a run of so many iterations, measured where they are not known; none where the run is
+        not worth it."""
+        wanted = iterations >= _WORTH_MEASURING if self.forms is None else self.forms
+        if not wanted or self.compile != Compile.NONE:
+            return {}
+        return best_of(net, self.timed(net))
+
+    def log(self, forms: int) -> None:
+        """One line on what was chosen, and why; `forms` is how many sites compute in other forms than the plain one."""
+        measured = [f"{forms} sites in forms that were measured to be faster (--plan lists them)"] if forms else []
+        logger.info("Speed: %s", "; ".join([*self.remarks, *measured]))
+
+    def timed(self, net: Net) -> list[Timed]:
+        """Every site of a net with the times of its forms."""
+        device = net.device
+        setting = Setting(device, self.memory_format, lambda: computing_in(self.precision, device))
+        return time_sites(net.compiled, setting)
+
+
+def best_of(net: Net, timed: Sequence[Timed]) -> dict[str, str]:
+    """The forms of a net's sites that together save most."""
+    return choose(timed, [layer.key for layer in net.compiled.layers])
+
+
+def decide(document: Document[SolverParameter], device: torch.device) -> Speed:
+    """What the solver's fields and the device come to; SpecError where they contradict each other, or the device cannot
+    do what is asked for. Switches of the process are set: TF32, deterministic algorithms, kept memory."""
+    solver = document.message
+    _refuse_contradictions(document)
+    remarks = list[str]()
+    precision = _precision(document, device)
+    remarks.append(remark(precision, device))
+    allow_tf32(precision == Precision.TF32)
+    torch.use_deterministic_algorithms(solver.exact)
+    if solver.exact:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
+    memory_format, why = _memory_format(solver, device, precision)
+    remarks.append(why)
+    if solver.keep_memory and device.type == "cpu" and keep_freed_memory():
+        remarks.append("freed memory is kept")
+    if solver.exact:
+        remarks.append("exact: plain layers, deterministic algorithms")
+    forms = False if solver.exact else True if solver.fast else None
+    return Speed(
+        precision,
+        memory_format,
+        solver.compile,
+        _captures(document, device),
+        solver.forms if solver.HasField("forms") else forms,
+        solver.exact,
+        tuple(remarks),
+    )
+
+
+def _refuse_contradictions(document: Document[SolverParameter]) -> None:
+    solver = document.message
+    if not solver.exact:
+        return
+    others = {
+        "fast": solver.fast,
+        "precision": solver.precision != Precision.FP32,
+        "forms": solver.forms,
+        "compile": solver.compile != Compile.NONE,
+    }
+    for field, contradicts in others.items():
+        if contradicts:
+            raise document.error(f"{field} is not for a run that is exact: it changes values within rounding", field)
+
+
+def _precision(document: Document[SolverParameter], device: torch.device) -> Precision.Kind:
+    solver = document.message
+    if solver.HasField("precision"):
+        if reason := refusal(solver.precision, device):
+            raise document.error(reason, "precision")
+        return solver.precision
+    return Precision.BF16 if solver.fast and is_fast(Precision.BF16, device) else Precision.FP32
+
+
+def _memory_format(
+    solver: SolverParameter, device: torch.device, precision: Precision.Kind
+) -> tuple[torch.memory_format, str]:
+    """The memory format of images, and why."""
+    if solver.memory_format == MemoryFormat.CONTIGUOUS:
+        return torch.contiguous_format, "CONTIGUOUS: as asked for"
+    if solver.memory_format == MemoryFormat.CHANNELS_LAST:
+        return torch.channels_last, "CHANNELS_LAST: as asked for"
+    if device.type == "cpu" or is_16_bit(precision):
+        return torch.channels_last, "CHANNELS_LAST: convolutions are faster so"
+    return torch.contiguous_format, "CONTIGUOUS: convolutions in 32 bits are faster so"
+
+
+def _captures(document: Document[SolverParameter], device: torch.device) -> bool:
+    """Whether iterations are captured as CUDA graphs."""
+    solver = document.message
+    if solver.capture == Capture.ON and device.type != "cuda":
+        raise document.error(f"capture: ON needs a GPU, and this runs on {device}", "capture")
+    return device.type == "cuda" and solver.capture != Capture.OFF

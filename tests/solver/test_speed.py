@@ -1,0 +1,186 @@
+"""What a run computes in: what its solver says, and what follows from it and the device."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from netspec import Solver, SpecError
+from netspec.data import records
+from netspec.forms import FORMS, Form, choice
+from netspec.schema.netspec_pb2 import Precision
+from netspec.solver import speed
+
+Build = Callable[..., Solver]
+
+
+@pytest.fixture
+def fast_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that is fast in BF16."""
+    monkeypatch.setattr(speed, "is_fast", lambda kind, device: kind == Precision.BF16)
+
+
+@pytest.fixture(autouse=True)
+def deterministic_as_before() -> None:
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "precision", "layout"),
+    [
+        ({}, "FP32", torch.channels_last),
+        ({"fast": True}, "BF16", torch.channels_last),
+        ({"fast": True, "precision": "FP32"}, "FP32", torch.channels_last),
+        ({"precision": "BF16", "memory_format": "CONTIGUOUS"}, "BF16", torch.contiguous_format),
+        ({"exact": True}, "FP32", torch.channels_last),
+        ({"memory_format": "CHANNELS_LAST"}, "FP32", torch.channels_last),
+    ],
+    ids=lambda value: " ".join(value) or "nothing" if isinstance(value, dict) else "",
+)
+@pytest.mark.usefixtures("fast_cpu")
+def test_what_is_chosen(solver_of: Build, fields: dict[str, str], precision: str, layout: torch.memory_format) -> None:
+    """What is not said is Caffe's precision and the device's memory format; `fast` takes 16 bits where they are fast;
+    every net of the run computes so."""
+    solver = solver_of(test_interval=10, **fields)
+    for net in (solver.net, *solver.test_nets):
+        assert Precision.Kind.Name(net.precision) == precision
+        assert net.memory_format == layout
+    assert torch.are_deterministic_algorithms_enabled() is ("exact" in fields)
+
+
+def test_fast_is_plain_where_16_bits_are_slow(solver_of: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fast` keeps 32 bits on a processor without instructions for 16."""
+    monkeypatch.setattr(speed, "is_fast", lambda kind, device: False)
+    assert solver_of(fast=True).net.precision == Precision.FP32
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "reason"),
+    [
+        ({"exact": True, "fast": True}, "fast", "fast is not for a run that is exact"),
+        ({"exact": True, "precision": "BF16"}, "precision", "precision is not for a run that is exact"),
+        ({"exact": True, "forms": True}, "forms", "forms is not for a run that is exact"),
+        ({"exact": True, "compile": "WHOLE"}, "compile", "compile is not for a run that is exact"),
+        ({"capture": "ON"}, "capture", "capture: ON needs a GPU, and this runs on cpu"),
+        ({"precision": "TF32"}, "precision", "TF32 is a precision of GPUs"),
+    ],
+)
+def test_contradictions(solver_of: Build, fields: dict[str, str], place: str, reason: str) -> None:
+    """What contradicts itself, or the device cannot do, is refused at its field."""
+    with pytest.raises(SpecError, match=reason) as caught:
+        solver_of(**fields)
+    assert place in str(caught.value)
+
+
+def test_the_log_says_what_was_chosen(solver_of: Build, caplog: pytest.LogCaptureFixture) -> None:
+    """One line at the start: precision, memory format, and why."""
+    caplog.set_level("INFO", "netspec")
+    solver_of(max_iter=1).solve()
+    (line,) = [message for message in caplog.messages if message.startswith("Speed: ")]
+    assert "FP32: as in Caffe; CHANNELS_LAST: convolutions are faster so" in line
+
+
+def test_residence_is_that_of_every_data_layer(solver_of: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`data_residence` reaches the data layers of all nets: here a disk cache is nothing that DEVICE would use."""
+    monkeypatch.setattr(records, "MEMORY_LIMIT", 0)
+    for residence, in_memory in (("HOST", False), ("DEVICE", True)):
+        solver = solver_of(settings=[f"data_residence={residence}"], test_interval=10)
+        for net in (solver.net, *solver.test_nets):
+            net.sources[0][1].next()
+            images, _ = net.sources[0][1]._batches._images.kept()  # type: ignore[attr-defined]
+            assert images.flags.owndata is in_memory
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
+
+
+class Same(Form):
+    """What the convolution gives, counted."""
+
+    name = "same"
+    calls = 0
+
+    @classmethod
+    def fits(cls, layers, bottoms):  # type: ignore[no-untyped-def]
+        return True
+
+    def forward(self, *bottoms):  # type: ignore[no-untyped-def]
+        Same.calls += 1
+        return self.of[0](*bottoms)
+
+
+@pytest.fixture
+def one_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A form of every inner product, and of nothing else, that always looks the fastest."""
+    kept = dict(FORMS)
+    FORMS.clear()
+    FORMS[("InnerProduct",)] = [Same]
+    monkeypatch.setattr(choice, "measure", lambda *_: {"plain": 2.0, "same": 1.0})
+    monkeypatch.setattr(speed, "_WORTH_MEASURING", 3)
+    Same.calls = 0
+    yield
+    FORMS.clear()
+    FORMS.update(kept)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_used"),
+    [
+        ({"max_iter": 2}, False),
+        ({"max_iter": 3}, True),
+        ({"max_iter": 2, "forms": True}, True),
+        ({"max_iter": 2, "fast": True}, True),
+        ({"max_iter": 3, "forms": False}, False),
+        ({"max_iter": 3, "exact": True}, False),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("one_form")
+def test_when_forms_are_used(solver_of: Build, fields: dict[str, object], is_used: bool) -> None:
+    """Forms are for runs that are long, unless the solver says otherwise, and never for exact ones."""
+    solver_of(**fields).solve()
+    assert (Same.calls > 0) is is_used
+
+
+@pytest.mark.usefixtures("one_form")
+def test_a_resumed_run_computes_in_the_forms_of_its_snapshot(
+    solver_of: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is remembered and plain layers look faster by now, a resumed run still computes as it began."""
+    solver = solver_of(max_iter=4)
+    solver.solve()
+    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setattr(choice, "measure", lambda *_: {"plain": 1.0, "same": 2.0})
+    Same.calls = 0
+    resumed = solver_of(max_iter=8)
+    resumed.restore(solver.last_snapshot)
+    resumed.solve()
+    assert Same.calls > 0
+
+
+@pytest.mark.usefixtures("one_form")
+def test_the_plan(solver_of: Build) -> None:
+    """The plan names the layers of every net, the times of their forms, and the fastest one."""
+    lines = solver_of(test_interval=10).plan()
+    assert lines[0] == "train net"
+    assert any("plain 2000.000  same 1000.000" in line and line.endswith("same") for line in lines)
+    assert "test net 0" in lines
+
+
+# --- torch.compile ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+@pytest.mark.parametrize("kind", ["BLOCKS", "WHOLE"])
+def test_a_compiled_run_is_the_plain_one(solver_of: Build, kind: str) -> None:
+    """What goes through torch.compile gives the same losses within rounding; dropout, which draws otherwise there,
+    rests."""
+    losses = []
+    for fields in ({}, {"compile": kind}):
+        torch.manual_seed(0)
+        solver = solver_of(["drop1.dropout_param.dropout_ratio=0"], average_loss=1, **fields)
+        losses.append([(solver.step(1), solver.loss)[1] for _ in range(5)])
+    torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=1e-5, atol=1e-6)
