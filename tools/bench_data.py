@@ -16,17 +16,14 @@ from torchvision import transforms
 from netspec import DataError
 from netspec.data import LmdbStore, compute_mean, write_lmdb, write_mean
 from netspec.data.datum import decode, encoded_datum
-from netspec.layers.base import Shape
-from netspec.layers.sources import SourceContext, source
-from netspec.schema.netspec_pb2 import LayerParameter
 
-CLASSES = 200
+SIDE = 64  # pixels
 IMAGES = 2000
 FILES = 4000
 
 
 def make_set(folder: Path, classes: int) -> None:
-    """Write train_lmdb and mean.binaryproto: JPEGs of 64 x 64 pixels and about 2 kB, as photographs of that size."""
+    """Write train_lmdb and mean.binaryproto: JPEGs of about 2 kB, as photographs of that size are."""
     random = np.random.default_rng(0)
     datums = [encoded_datum(_jpeg(random), label=index % classes) for index in range(IMAGES)]
     write_lmdb(folder / "train_lmdb", ((b"%08d" % i, d.SerializeToString()) for i, d in enumerate(datums)))
@@ -36,7 +33,7 @@ def make_set(folder: Path, classes: int) -> None:
 def _jpeg(random: np.random.Generator) -> bytes:
     file = io.BytesIO()
     noise = Image.fromarray(random.integers(0, 256, (20, 20, 3), np.uint8))
-    noise.resize((64, 64), Image.Resampling.BICUBIC).save(file, "JPEG", quality=75)
+    noise.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, "JPEG", quality=75)
     return file.getvalue()
 
 
@@ -73,32 +70,3 @@ def open_loader(images: ImageFolder, batch: int, device: str) -> Iterator[list[T
     """Shuffled batches from two worker processes, without the pause that an epoch's end would bring."""
     sampler = RandomSampler(images, num_samples=1 << 40)
     return iter(DataLoader(images, batch, sampler=sampler, num_workers=2, pin_memory=device != "cpu"))
-
-
-@source("Resident")
-class Resident:
-    """A data layer that hands out one batch of noise for ever; `netspec.layers.sources.Source` has the interface."""
-
-    def __init__(self, param: LayerParameter, context: SourceContext) -> None:
-        size, crop = param.data_param.batch_size, param.transform_param.crop_size
-        self.shapes: list[Shape] = [(size, 3, crop, crop), (size,)]
-        self.epoch_size, self.position, self.wait_seconds = size, 0, 0.0
-        random = torch.Generator().manual_seed(context.seed)
-        images = torch.randn(self.shapes[0], generator=random)
-        labels = torch.randint(CLASSES, (size,), generator=random).float()
-        self._batch = images.to(context.device), labels.to(context.device)
-
-    def next(self) -> tuple[Tensor, ...]:
-        return self._batch
-
-    def once(self) -> Iterator[tuple[Tensor, ...]]:
-        yield self._batch
-
-    def reseed(self, seed: int) -> None:
-        """The batch stays."""
-
-    def check_labels(self, classes: int, ignore: int | None, layer: str) -> None:
-        """All are in range."""
-
-    def close(self) -> None:
-        """Nothing runs."""

@@ -12,7 +12,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from bench_data import ImageFolder, open_loader
-from bench_runs import Result, Settings
+from bench_rounds import Result, Settings
 from google.protobuf import text_format
 
 from netspec.data import Data, read_mean
