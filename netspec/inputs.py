@@ -40,4 +40,7 @@ def laid_out(tensor: Tensor, memory_format: torch.memory_format | None = None) -
         return tensor
     if memory_format is None:
         memory_format = torch.channels_last if tensor.device.type == "cpu" else torch.contiguous_format
+    if memory_format == torch.channels_last and tensor.shape[1] == 1:
+        # One channel lies the same in both formats: only strides tell a convolution in which one its top should be.
+        return tensor.contiguous().view(len(tensor), *tensor.shape[2:], 1).movedim(-1, 1)
     return tensor.contiguous(memory_format=memory_format)

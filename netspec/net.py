@@ -250,6 +250,12 @@ class Net(nn.Module):
         """The places of this net that have other forms than the plain one."""
         return sites(self._compiled)
 
+    @property
+    def forms(self) -> dict[str, str]:
+        """The sites, by their keys, that compute in another form than the plain one, and its name."""
+        root = self._compiled.root
+        return {site.key: str(root.get_submodule(key).name) for key, site in self._forms.items()}
+
     def use_forms(self, names: Mapping[str, str], places: Iterable[Site] | None = None) -> None:
         """Compute sites, by their keys, in the forms of these names, and all else plainly. `places` are other sites
         than the net's own. Of two that share a layer the first one counts. A layer with forward hooks is computed

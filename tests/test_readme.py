@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from netspec import Net, SpecError, parse_net, read_net
+from netspec import Net, SpecError, parse_net, parse_solver, read_net
+from netspec.schema.netspec_pb2 import SolverParameter
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -121,6 +122,15 @@ def test_the_recipe_of_the_readme_trains(folder: Path) -> None:
     written = sorted(path.name for path in (folder / "snapshots/recipe").glob("*.safetensors"))
     assert "recipe_iter_310.safetensors" in written and "recipe_iter_310_ema.safetensors" in written
     assert sum(name.startswith("recipe_best_iter_") for name in written) == 2
+
+
+def test_the_fields_of_speed_in_the_readme_are_there() -> None:
+    """Every field that the README names for speed can be written in a solver as it stands there."""
+    (block,) = (block for block in blocks("") if block.startswith("fast:"))
+    lines = [line.partition("#")[0].strip() for line in block.splitlines()]
+    assert [next(iter(parse_solver(line).ListFields()))[0].name for line in lines] == ["fast", "exact", "precision"]
+    for name in re.findall(r"\w+(?=,| and|\b likewise)", block.splitlines()[2].partition("itself; ")[2]):
+        assert name in SolverParameter.DESCRIPTOR.fields_by_name
 
 
 def test_the_readme_shows_the_error_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,10 +35,10 @@ class Work:
         """The plain loop: fp32, channel after channel, torch.optim.SGD."""
         return Loop(self, open_batches)
 
-    def tuned_loop(self, forms: Mapping[str, Sequence[str]], is_bf16: bool) -> Loop:
-        """The loop tuned by hand: these forms of the layers, images channels last (weights not, as in netspec: in fp32
-        that costs a sixth), fused updates."""
-        return Loop(self, None, forms, is_bf16)
+    def tuned_loop(self, forms: Mapping[str, Sequence[str]], is_bf16: bool, layout: torch.memory_format) -> Loop:
+        """The loop tuned by hand: these forms of the layers, images in this layout (weights not, as in netspec: in fp32
+        channels last that costs a sixth), fused updates."""
+        return Loop(self, None, forms, is_bf16, layout)
 
 
 class Loop:
@@ -50,10 +50,11 @@ class Loop:
         open_batches: Callable[[], Iterator[Batch]] | None = None,
         forms: Mapping[str, Sequence[str]] | None = None,
         is_bf16: bool = False,
+        layout: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self.loss = torch.zeros(())
         self._device = torch.device(work.device)
-        self._layout = torch.contiguous_format if forms is None else torch.channels_last
+        self._layout = layout
         net = NETS[work.name](CLASSES)
         with torch.no_grad():
             for parameter, weight in zip(net.parameters(), work.weights, strict=True):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ class Timed:
 
 def time_sites(compiled: Compiled, setting: Setting) -> list[Timed]:
     """All sites of a net with the times of their forms, from the machine's memory as far as it has them."""
-    memory = _Memory(setting)
+    memory = _Memory(setting.device)
     timed = []
     for site in sites(compiled):
         with_gradients = site.layers[0].module.training
@@ -80,11 +80,20 @@ def choose(timed: Sequence[Timed], order: Sequence[str]) -> dict[str, str]:
     return best[0][1]
 
 
+def remembered(device: torch.device, key: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Seconds of several ways, by name, as they were measured on this machine under a key, or are now."""
+    memory = _Memory(device)
+    if key not in memory.seconds:
+        memory.seconds[key] = measure()
+        memory.write()
+    return memory.seconds[key]
+
+
 class _Memory:
     """The times that were measured on this machine, in a file of the cache folder."""
 
-    def __init__(self, setting: Setting) -> None:
-        self._path = cache_folder() / f"forms-{_digest(environment(setting.device))}.json"
+    def __init__(self, device: torch.device) -> None:
+        self._path = cache_folder() / f"times-{digest(environment(device))}.json"
         self.seconds: dict[str, dict[str, float]] = {}
         with suppress(OSError, ValueError):
             content = json.loads(self._path.read_bytes())
@@ -122,10 +131,11 @@ def _key(site: Site, setting: Setting, with_gradients: bool, into_bottoms: bool)
             message.ClearField(name)
         texts.append(f"{message} {[blob.requires_grad for blob in layer.module.blobs()]} {layer.module.in_place}")
     how = f"{setting.memory_format} {setting.dtype} {with_gradients} {into_bottoms}"
-    return _digest(f"{site.bottoms} {texts} {how}")
+    return digest(f"{site.bottoms} {texts} {how}")
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """A short name of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

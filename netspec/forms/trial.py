@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from netspec.forms.base import PLAIN, Site
+from netspec.inputs import laid_out
 from netspec.layers.base import Layer, Shape
 
 _ROUNDS = 8
@@ -56,9 +57,7 @@ def measure(site: Site, setting: Setting, with_gradients: bool, into_bottoms: bo
 
 def _bottom(shape: Shape, setting: Setting, dtype: torch.dtype, learns: bool) -> Tensor:
     blob = torch.randn(shape, device=setting.device).to(dtype)
-    if len(shape) == 4:
-        blob = blob.contiguous(memory_format=setting.memory_format)
-    return blob.requires_grad_(learns)
+    return laid_out(blob, setting.memory_format).requires_grad_(learns)
 
 
 class _Row(nn.Module):

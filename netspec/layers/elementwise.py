@@ -137,7 +137,6 @@ class Scale(Overlay):
         scale = self._own(self.scale, x) if scale is None else self._over(scale)
         return torch.addcmul(self._own(self.bias, x), x, scale) if self.bias_term else x * scale
 
-
     def _of_channels(self, x: Tensor) -> Tensor:
         """By the kernel that normalizes, with nothing to normalize: its backward sums a channel's gradients in one
         pass, twice as fast as products and sums."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from netspec.forms.choice import Timed
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import Compile, RunState
+from netspec.solver.layout import FORMATS, faster_format
 from netspec.solver.speed import Speed, best_of
 
 
@@ -17,18 +18,30 @@ class Forms:
     def __init__(self, speed: Speed, net: Net, test_nets: Callable[[], Sequence[Net]]) -> None:
         self._speed, self._net, self._test_nets = speed, net, test_nets
         self._taken: dict[str, str] | None = None
+        self._format = ""
 
-    def take(self, iterations: int) -> int:
-        """Let the nets compute in the forms that are best for so many iterations; how many sites of the train net do
-        not compute plainly."""
+    def take(self, iterations: int) -> Iterator[str]:
+        """Let the nets compute in the forms, and in the memory format, that are best for so many iterations; in words
+        what is not as the solver's fields alone would have it."""
         if self._speed.compile != Compile.NONE:
-            return 0
+            return
         if self._taken is None or self._speed.exact:
+            if self._speed.is_format_open and self._speed.measures(iterations):
+                self._format = faster_format(self._net)
             self._taken = self._speed.choose_forms(self._net, iterations)
+        self._set_format()
         self._net.use_forms(self._taken)
         for net in self._test_nets():
             net.use_forms(self._speed.choose_forms(net, iterations))
-        return len(self._taken)
+        if self._format == "CONTIGUOUS":
+            yield "CONTIGUOUS: measured to be faster in this net"
+        if self._taken:
+            yield f"{len(self._taken)} sites in forms that were measured to be faster (--plan lists them)"
+
+    def _set_format(self) -> None:
+        if self._format:
+            for net in (self._net, *self._test_nets()):
+                net.memory_format = FORMATS[self._format]
 
     def plan(self) -> Iterator[str]:
         """A table for each net: the layers that have other forms, the milliseconds of each form, and the one that is
@@ -42,9 +55,11 @@ class Forms:
             yield f"saved: {saved:.3g} ms an iteration" if best else "nothing to gain"
 
     def store(self, run: RunState) -> None:
+        run.memory_format = self._format
         run.form.extend(f"{site}={form}" for site, form in (self._taken or {}).items())
 
     def restore(self, run: RunState) -> None:
+        self._format = run.memory_format
         self._taken = {site: form for site, _, form in (entry.rpartition("=") for entry in run.form)}
 
 

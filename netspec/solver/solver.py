@@ -127,7 +127,7 @@ class Solver:
         try:
             with only_run(self.prefix), self.signals.caught():
                 introduce(self.net, self.param, self.seed)
-                self.speed.log(self._forms.take(self.param.max_iter - self.iter))
+                self.tune(self.param.max_iter - self.iter)
                 self._capturing.forget()  # the forms of before
                 self._record.open(self.prefix, self.iter, self.seed, resumed=self._begun >= 0)
                 self._display.start(self.iter, self.param.max_iter)
@@ -162,6 +162,11 @@ class Solver:
             self._record.add(self.iter, epoch, {"loss": self.loss})
         if self._is_due(self.param.test_interval):
             self._test_and_judge(before)
+
+    def tune(self, iterations: int) -> None:
+        """Let the nets compute as is fastest over so many iterations, and log how; `solve` does it for the whole run,
+        `step` does not."""
+        self.speed.log(self._forms.take(iterations))
 
     def plan(self) -> list[str]:
         """The forms of the layers, measured, and which of them a long run takes, as lines of a table."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,10 +24,12 @@ _WORTH_MEASURING = 500
 
 @dataclass(frozen=True)
 class Speed:
-    """What a run computes in. `forms` is None where the length of the run decides."""
+    """What a run computes in. `forms` is None where the length of the run decides; with `is_format_open` such a run may
+    take another memory format where that is measured to be faster."""
 
     precision: Precision.Kind
     memory_format: torch.memory_format
+    is_format_open: bool
     compile: Compile.Kind
     capture: bool
     forms: bool | None
@@ -46,20 +48,21 @@ class Speed:
     def choose_forms(self, net: Net, iterations: int) -> dict[str, str]:
         """The forms for a net in a run of so many iterations, measured where they are not known; none where the run is
         not worth it."""
-        wanted = iterations >= _WORTH_MEASURING if self.forms is None else self.forms
-        if not wanted or self.compile != Compile.NONE:
-            return {}
-        return best_of(net, self.timed(net))
+        return best_of(net, self.timed(net)) if self.measures(iterations) else {}
 
-    def log(self, forms: int) -> None:
-        """One line on what was chosen, and why; `forms` is how many sites compute in other forms than the plain one."""
-        measured = [f"{forms} sites in forms that were measured to be faster (--plan lists them)"] if forms else []
+    def measures(self, iterations: int) -> bool:
+        """Whether a run of so many iterations is worth a measurement."""
+        wanted = iterations >= _WORTH_MEASURING if self.forms is None else self.forms
+        return wanted and self.compile == Compile.NONE
+
+    def log(self, measured: Iterable[str]) -> None:
+        """One line on what was chosen, and why, and what was measured."""
         logger.info("Speed: %s", "; ".join([*self.remarks, *measured]))
 
     def timed(self, net: Net) -> list[Timed]:
         """Every site of a net with the times of its forms."""
         device = net.device
-        setting = Setting(device, self.memory_format, lambda: computing_in(self.precision, device))
+        setting = Setting(device, net.memory_format or self.memory_format, lambda: computing_in(self.precision, device))
         return time_sites(net.compiled, setting)
 
 
@@ -82,6 +85,7 @@ def decide(document: Document[SolverParameter], device: torch.device) -> Speed:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
     memory_format, why = _memory_format(solver, device, precision)
     remarks.append(why)
+    is_auto = solver.memory_format == MemoryFormat.AUTO
     if solver.keep_memory and device.type == "cpu" and keep_freed_memory():
         remarks.append("freed memory is kept")
     if solver.exact:
@@ -90,6 +94,7 @@ def decide(document: Document[SolverParameter], device: torch.device) -> Speed:
     return Speed(
         precision,
         memory_format,
+        is_auto and device.type == "cpu" and not is_16_bit(precision),
         solver.compile,
         _captures(document, device),
         solver.forms if solver.HasField("forms") else forms,

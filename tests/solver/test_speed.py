@@ -11,7 +11,7 @@ from netspec import Solver, SpecError
 from netspec.data import records
 from netspec.forms import FORMS, Form, choice
 from netspec.schema.netspec_pb2 import Precision
-from netspec.solver import speed
+from netspec.solver import layout, speed
 
 Build = Callable[..., Solver]
 
@@ -159,6 +159,42 @@ def test_a_resumed_run_computes_in_the_forms_of_its_snapshot(
     resumed.restore(solver.last_snapshot)
     resumed.solve()
     assert Same.calls > 0
+
+
+@pytest.mark.usefixtures("one_form")
+def test_the_faster_memory_format_is_taken(
+    solver_of: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A long run takes the memory format in which its net is faster, and keeps it when it resumes; an exact one, or
+    one that is told, does not look."""
+    monkeypatch.setattr(layout, "_measure", lambda net: {"CHANNELS_LAST": 2.0, "CONTIGUOUS": 1.0})
+    solver = solver_of(max_iter=4, test_interval=4)
+    solver.solve()
+    for net in (solver.net, *solver.test_nets):
+        assert net.memory_format == torch.contiguous_format
+    assert "CONTIGUOUS: measured to be faster in this net" in caplog.text
+    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setattr(layout, "_measure", lambda net: {"CHANNELS_LAST": 1.0, "CONTIGUOUS": 2.0})
+    resumed = solver_of(max_iter=8, test_interval=4)
+    resumed.restore(solver.last_snapshot)
+    resumed.solve()
+    assert resumed.net.memory_format == torch.contiguous_format
+    for fields in ({"exact": True}, {"memory_format": 2}, {"max_iter": 2}):
+        other = solver_of(**{"max_iter": 4, **fields})
+        other.solve()
+        assert other.net.memory_format == torch.channels_last
+
+
+def test_measuring_a_net_leaves_it_as_it_was(solver_of: Build) -> None:
+    """Statistics, gradients, random state and memory format are put back."""
+    net = solver_of().net
+    before, state = {name: blob.clone() for name, blob in net.state_dict().items()}, torch.get_rng_state()
+    times = layout._measure(net)
+    assert set(times) == {"CHANNELS_LAST", "CONTIGUOUS"} and min(times.values()) > 0
+    assert all(torch.equal(blob, before[name]) for name, blob in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(param.tensor.grad is None for param in net.params)
+    assert net.memory_format == torch.channels_last
 
 
 @pytest.mark.usefixtures("one_form")

@@ -78,7 +78,7 @@ def test_nets_by_hand_are_those_of_the_zoo(name: str, one_thread: None) -> None:
     solver = bench_steps.open_solver(name, SETTINGS, RESIDENT)
     bench_steps.fill(solver)
     work = bench_steps.work_of(name, solver, "cpu")
-    tuned = work.tuned_loop(bench_steps.take_forms(solver), is_bf16=False)
+    tuned = work.tuned_loop(bench_steps.take_forms(solver), is_bf16=False, layout=torch.channels_last)
     losses = [side.losses(1)[0] for side in (work.loop(), tuned, bench_steps.Ours(solver, SETTINGS))]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
 

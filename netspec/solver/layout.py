@@ -1,0 +1,64 @@
+"""Which memory format a net is faster in, by a short measurement."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from netspec.forms.choice import digest, remembered
+from netspec.layers.recurrent import Recurrent
+from netspec.net import Net
+from netspec.spec import to_text
+
+FORMATS = {"CHANNELS_LAST": torch.channels_last, "CONTIGUOUS": torch.contiguous_format}
+
+_ROUNDS = 3
+_WORTH = 0.97
+"""What is not channels last must take less than this share of the time."""
+
+
+def faster_format(net: Net) -> str:
+    """The name of the memory format in which a train net's passes take less time, measured once on a machine; channels
+    last where a net has inputs other than images (N, C, H, W) and labels (N,), or keeps a state of its own from pass
+    to pass."""
+    shapes = [net.blob_shapes[name] for name in net.compiled.inputs]
+    layers = [layer.module for layer in net.compiled.layers]
+    if not all(len(shape) in (1, 4) for shape in shapes) or any(layer.has_effect for layer in layers):
+        return "CHANNELS_LAST"
+    if any(isinstance(layer, Recurrent) for layer in layers):
+        return "CHANNELS_LAST"
+    key = digest(f"{to_text(net.graph.document.message)} {shapes} {net.precision} {net.graph.state}")
+    seconds = remembered(net.device, key, lambda: _measure(net))
+    is_contiguous = seconds["CONTIGUOUS"] < _WORTH * seconds["CHANNELS_LAST"]
+    return "CONTIGUOUS" if is_contiguous else "CHANNELS_LAST"
+
+
+def _measure(net: Net) -> dict[str, float]:
+    """The least seconds of a forward and backward pass in each format; blobs and random state are put back."""
+    kept = [blob.detach().clone() for blobs in net.layer_params.values() for blob in blobs]
+    before = net.memory_format
+    with torch.random.fork_rng(devices=[]):
+        inputs = {name: _input(net.blob_shapes[name]) for name in net.compiled.inputs}
+        rounds = [{name: _seconds(net, name, inputs) for name in FORMATS} for _ in range(1 + _ROUNDS)]
+    net.memory_format = before
+    with torch.no_grad():
+        for blob, value in zip((blob for blobs in net.layer_params.values() for blob in blobs), kept, strict=True):
+            blob.copy_(value)
+    return {name: min(times[name] for times in rounds[1:]) for name in FORMATS}
+
+
+def _seconds(net: Net, name: str, inputs: dict[str, Tensor]) -> float:
+    net.memory_format = FORMATS[name]
+    started = time.perf_counter()
+    net.loss(net(**inputs)).backward()  # type: ignore[no-untyped-call]
+    seconds = time.perf_counter() - started
+    for param in net.params:
+        param.tensor.grad = None
+    return seconds
+
+
+def _input(shape: tuple[int, ...]) -> Tensor:
+    """Noise for images, the class 0 for labels."""
+    return torch.randn(shape) if len(shape) == 4 else torch.zeros(shape)
