@@ -20,28 +20,28 @@ class Forms:
         self._taken: dict[str, str] | None = None
         self._format = ""
 
-    def take(self, iterations: int) -> Iterator[str]:
+    def take(self, iterations: int) -> list[str]:
         """Let the nets compute in the forms, and in the memory format, that are best for so many iterations; in words
         what is not as the solver's fields alone would have it."""
         if self._speed.compile != Compile.NONE:
-            return
-        if self._taken is None or self._speed.exact:
+            return []
+        if self._taken is None:
             if self._speed.is_format_open and self._speed.measures(iterations):
                 self._format = faster_format(self._net)
             self._taken = self._speed.choose_forms(self._net, iterations)
-        self._set_format()
-        self._net.use_forms(self._taken)
+        self._use(self._taken)
         for net in self._test_nets():
             net.use_forms(self._speed.choose_forms(net, iterations))
-        if self._format == "CONTIGUOUS":
-            yield "CONTIGUOUS: measured to be faster in this net"
+        remarks = ["CONTIGUOUS: measured to be faster in this net"] if self._format == "CONTIGUOUS" else []
         if self._taken:
-            yield f"{len(self._taken)} sites in forms that were measured to be faster (--plan lists them)"
+            remarks.append(f"{len(self._taken)} sites in forms that were measured to be faster (--plan lists them)")
+        return remarks
 
-    def _set_format(self) -> None:
+    def _use(self, forms: dict[str, str]) -> None:
         if self._format:
             for net in (self._net, *self._test_nets()):
                 net.memory_format = FORMATS[self._format]
+        self._net.use_forms(forms)
 
     def plan(self) -> Iterator[str]:
         """A table for each net: the layers that have other forms, the milliseconds of each form, and the one that is
@@ -59,8 +59,12 @@ class Forms:
         run.form.extend(f"{site}={form}" for site, form in (self._taken or {}).items())
 
     def restore(self, run: RunState) -> None:
-        self._format = run.memory_format
+        """What the solver says by now goes before the snapshot."""
+        if self._speed.forms is False or self._speed.compile != Compile.NONE:
+            return
+        self._format = run.memory_format if self._speed.is_format_open else ""
         self._taken = {site: form for site, _, form in (entry.rpartition("=") for entry in run.form)}
+        self._use(self._taken)
 
 
 def _row(entry: Timed, taken: str) -> tuple[str, ...]:

@@ -80,8 +80,8 @@ def decide(document: Document[SolverParameter], device: torch.device) -> Speed:
     precision = _precision(document, device)
     remarks.append(remark(precision, device))
     allow_tf32(precision == Precision.TF32)
-    torch.use_deterministic_algorithms(solver.exact)
     if solver.exact:
+        torch.use_deterministic_algorithms(True)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
     memory_format, why = _memory_format(solver, device, precision)
     remarks.append(why)
