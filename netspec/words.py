@@ -89,7 +89,6 @@ _PLACES = [
 _OFTEN = ("engine", "name", "type")
 _MOST_PLACES = 3
 _FEW_FIELDS, _MANY_FIELDS = 4, 12
-_LONGEST_HINT = 80
 
 
 def right_field(kind: Descriptor, name: str) -> str:
@@ -112,15 +111,14 @@ def right_field(kind: Descriptor, name: str) -> str:
 
 
 def _guess(kind: Descriptor, name: str) -> str:
-    """The nearest field of a message, if any, and where all its fields are listed; here, where they are few."""
-    near = nearest(name, kind.fields_by_name)
-    if len(kind.fields) <= _FEW_FIELDS:
-        return near or f"it has {', '.join(kind.fields_by_name)}"
-    if len(kind.fields) < _MANY_FIELDS or not name.isidentifier():
+    """The nearest field of a message; where none is near its fields, or, where they are many, what lists them."""
+    if near := nearest(name, kind.fields_by_name):
         return near
-    listed = f"fields: tools/layers.py {kind.name}"
-    both = f"{near} {listed}".strip()
-    return both if len(both) <= _LONGEST_HINT else near
+    if len(kind.fields) <= _FEW_FIELDS:
+        return f"it has {', '.join(kind.fields_by_name)}"
+    if len(kind.fields) < _MANY_FIELDS or not name.isidentifier():
+        return ""
+    return f"fields: tools/layers.py {kind.name}"
 
 
 def _holds(message: Descriptor | None, name: str) -> bool:

@@ -64,11 +64,7 @@ HINTS = [
     (TransformationParameter, RESIZED.format("xyz: 0.3"), "it has area_min, area_max, aspect_min, aspect_max"),
     (TransformationParameter, RESIZED.format("area_mn: 0.3"), 'did you mean "area_min"?'),
     (TransformationParameter, "xyz: 1", "fields: tools/layers.py TransformationParameter"),
-    (
-        TransformationParameter,
-        "brightnes_min: 1",
-        'did you mean "brightness_min"? fields: tools/layers.py TransformationParameter',
-    ),
+    (TransformationParameter, "brightnes_min: 1", 'did you mean "brightness_min"?'),
     (TransformationParameter, "erasing_probabilty: 1", 'did you mean "erasing_probability"?'),
     (LayerParameter, "xyz: 1", "fields: tools/layers.py LayerParameter"),
     (LayerParameter, "relu_param { slope: 1 }", "it has negative_slope, engine"),
