@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,11 @@ class Overrides:
                 if phase and phase not in PHASES:
                     raise SpecError(f'phase "{phase}" is neither TRAIN nor TEST', "--set", setting)
                 self._for_layers.append((layer, phase, rest))
+
+    @property
+    def of_solver(self) -> dict[str, str]:
+        """The settings of the solver, by their fields; of one field the last."""
+        return {re.split(r"[.=]", setting)[0].strip(): setting for setting in self._for_solver}
 
     def applied_to_solver(self, solver: SolverParameter) -> SolverParameter:
         """A copy of a solver with the settings in it; SpecError where one is no field or has a wrong value."""

@@ -27,7 +27,7 @@ class Document(Generic[M]):
     """A message and the text that it was read from; `prefix` is where the message stands inside that text.
 
     `origins` says of the fields of a message in today's form where they stood in the text's older one; a field inside
-    another moves with it.
+    another moves with it. `settings` are the KEY=VALUE texts that were put over fields of the message, by field.
     """
 
     message: M
@@ -35,6 +35,7 @@ class Document(Generic[M]):
     path: str
     prefix: FieldPath = field(default=())
     origins: Mapping[FieldPath, FieldPath] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _positions(self) -> Positions:
@@ -46,6 +47,8 @@ class Document(Generic[M]):
         With `wrong` and `known`, the hint names the known name that is nearest to the wrong one.
         """
         hint = nearest(wrong, known) if wrong else ""
+        if where and (setting := self.settings.get(str(where[0]))):
+            return SpecError(reason, "--set", setting, hint=hint)
         return SpecError(reason, self.path, self.text, self.position(*where), hint)
 
     def position(self, *where: str | int) -> Position:

@@ -72,7 +72,7 @@ class Solver:
         self.document = solver_document(solver, define)
         overrides = Overrides([*settings, *(f"{name}={value}" for name, value in fields.items())], define)
         self.param = overrides.applied_to_solver(self.document.message)
-        document = replace(self.document, message=self.param)
+        document = replace(self.document, message=self.param, settings=overrides.of_solver)
         check_solver(document)
         self.device = choose_device(self.param, device)
         self.speed = decide(document, self.device)

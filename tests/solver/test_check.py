@@ -1,8 +1,10 @@
 """What is wrong with a solver text is said before the run starts, at its place."""
 
+from collections.abc import Callable
+
 import pytest
 
-from netspec import SpecError
+from netspec import Solver, SpecError
 from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver.check import check_solver
 from netspec.spec import parse
@@ -77,3 +79,11 @@ def test_nearest_name(text: str, hint: str) -> None:
     with pytest.raises(SpecError) as caught:
         check(right + text)
     assert hint in caught.value.hint
+
+
+def test_a_setting_that_is_wrong_is_shown_itself(solver_of: Callable[..., Solver]) -> None:
+    """What was put over the text is not looked for in it: the message shows the setting."""
+    with pytest.raises(SpecError) as caught:
+        solver_of(["base_lr=1", "lr_policy=stepp"])
+    lines = ['--set:1:1: there is no lr_policy "stepp"', "    lr_policy=stepp", "    ^", 'did you mean "step"?']
+    assert str(caught.value).splitlines() == lines
