@@ -13,16 +13,21 @@ import torchvision.models as tv
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from netspec import Net, NetSpec, parse_net, to_text
+from netspec import layers as L
+from netspec.schema.netspec_pb2 import NetParameter
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+
+from compile_speed import resnet152
 from torchvision_nets.alexnet import alexnet
-from torchvision_nets.densenet import densenet161
 from torchvision_nets.googlenet import googlenet
 from torchvision_nets.inception import inception_v3
-from torchvision_nets.resnet import resnet
 from torchvision_nets.squeezenet import squeezenet
-from torchvision_nets.vgg import vgg16
-
-from netspec import Net, parse_net, to_text
-from netspec.schema.netspec_pb2 import NetParameter
+from zoo_densenet import densenet
+from zoo_resnet import resnet, stem
+from zoo_vgg import vgg
 
 TOLERANCE = 1e-5
 PHASES = ("TEST", "TRAIN")
@@ -30,7 +35,7 @@ PHASES = ("TEST", "TRAIN")
 
 @dataclass(frozen=True)
 class Case:
-    """A network under torchvision's name, written by a function of the classes, the image size and the phase.
+    """A network under torchvision's name, written by a function of a spec with images, the classes and the phase.
 
     `settings` are for torchvision's module: no dropout, since both sides would draw differently. The `sizes` of the
     images in TEST and TRAIN are small; in TRAIN they are such that no BatchNorm normalises by a handful of values,
@@ -38,7 +43,7 @@ class Case:
     """
 
     name: str
-    write: Callable[[int, int, bool], NetParameter]
+    write: Callable[[NetSpec, int, bool], object]
     settings: dict[str, Any] = field(default_factory=dict)
     sizes: tuple[int, int] = (64, 128)
     outputs: tuple[str, ...] = ("fc",)
@@ -46,7 +51,10 @@ class Case:
     """The phase in which the net has the parameters that torchvision counts."""
 
     def net(self, classes: int, phase: str) -> NetParameter:
-        return self.write(classes, self.sizes[PHASES.index(phase)], phase == "TRAIN")
+        n, size = NetSpec(), self.sizes[PHASES.index(phase)]
+        n.data = L.Input(shape={"dim": [2, 3, size, size]})
+        self.write(n, classes, phase == "TRAIN")
+        return n.to_proto()
 
     def module(self, classes: int, phase: str) -> nn.Module:
         """Torchvision's module with random weights and random statistics."""
@@ -62,23 +70,23 @@ class Case:
 
 
 CASES = (
-    Case("alexnet", lambda c, s, t: alexnet(c, s, 0), {"dropout": 0}, (224, 224), ("fc8",)),
-    Case("vgg16", lambda c, s, t: vgg16(c, s, 0), {"dropout": 0}, (224, 224), ("fc8",)),
-    Case("resnet18", lambda c, s, t: resnet(18, c, s)),
-    Case("resnet50", lambda c, s, t: resnet(50, c, s), sizes=(64, 160)),
+    Case("alexnet", lambda n, c, t: alexnet(n, c, 0), {"dropout": 0}, (224, 224), ("fc8",)),
+    Case("vgg16", lambda n, c, t: vgg(n, n.data, c, 0), {"dropout": 0}, (224, 224), ("fc8",)),
+    Case("resnet18", lambda n, c, t: resnet(n, stem(n, n.data), 18, c)),
+    Case("resnet50", lambda n, c, t: resnet(n, stem(n, n.data), 50, c), sizes=(64, 160)),
     Case(
         "googlenet",
-        lambda c, s, t: googlenet(c, s, 0, 0, t),
+        lambda n, c, t: googlenet(n, c, 0, 0, t),
         {"dropout": 0, "dropout_aux": 0},
         sizes=(64, 256),
         outputs=("fc", "aux2/fc", "aux1/fc"),
     ),
-    Case("densenet161", lambda c, s, t: densenet161(c, s)),
-    Case("squeezenet1_0", lambda c, s, t: squeezenet("1.0", c, s, 0), {"dropout": 0}, outputs=("pool10",)),
-    Case("squeezenet1_1", lambda c, s, t: squeezenet("1.1", c, s, 0), {"dropout": 0}, outputs=("pool10",)),
+    Case("densenet161", lambda n, c, t: densenet(n, n.data, c)),
+    Case("squeezenet1_0", lambda n, c, t: squeezenet(n, "1.0", c, 0), {"dropout": 0}, outputs=("pool10",)),
+    Case("squeezenet1_1", lambda n, c, t: squeezenet(n, "1.1", c, 0), {"dropout": 0}, outputs=("pool10",)),
     Case(
         "inception_v3",
-        lambda c, s, t: inception_v3(c, s, 0, t),
+        lambda n, c, t: inception_v3(n, c, 0, t),
         {"dropout": 0},
         sizes=(75, 587),
         outputs=("fc", "aux/fc"),
@@ -138,14 +146,6 @@ def test_texts_read_back_the_same(case: Case) -> None:
     assert parse_net(to_text(param)) == param
 
 
-@pytest.fixture(scope="module")
-def resnet152(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The text of a net with 152 layers in the papers' count, 670 in Caffe's."""
-    path = tmp_path_factory.mktemp("resnet") / "resnet152.prototxt"
-    path.write_text(to_text(resnet(152)))
-    return path
-
-
 def test_compile_speed_is_measured() -> None:
     """The program that times the compiling of 152 layers builds the whole net each time."""
     program = Path(__file__).with_name("compile_speed.py")
@@ -173,9 +173,10 @@ class Allocations(TorchDispatchMode):
         return [(tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()) for tensor in tensors]
 
 
-def test_weights_are_allocated_once(resnet152: Path) -> None:
+def test_weights_are_allocated_once() -> None:
     """Building a net takes the memory of its blobs and hardly any more, not even for a moment."""
+    param = parse_net(resnet152())
     with Allocations() as allocations:
-        net = Net(resnet152, "TRAIN")
+        net = Net(param, "TRAIN")
     size = sum(blob.nbytes for blobs in net.layer_params.values() for blob in blobs)
     assert size <= allocations.bytes <= 1.01 * size

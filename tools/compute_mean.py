@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from arguments import add_switch
+from arguments import add_form_arguments
 
 
 def main() -> None:
@@ -13,15 +13,11 @@ def main() -> None:
         "source", type=Path, metavar="SOURCE", help="a database, a list of images, or a folder of classes"
     )
     parser.add_argument("out", nargs="?", type=Path, metavar="OUT.binaryproto", help="where to write the mean image")
-    parser.add_argument("-backend", "--backend", choices=["lmdb", "leveldb"], help="as in Caffe; what is there decides")
-    parser.add_argument("--root_folder", default="", help="what the paths of a list begin with")
-    add_switch(parser, "gray", "of a list or a folder: take one channel")
     parser.add_argument(
-        "--resize_width", type=int, default=0, metavar="W", help="of a list or a folder: resize, in pixels"
+        "-backend", "--backend", choices=["lmdb", "leveldb"], help="taken as in Caffe, but what is there decides"
     )
-    parser.add_argument(
-        "--resize_height", type=int, default=0, metavar="H", help="of a list or a folder: resize, in pixels"
-    )
+    parser.add_argument("--root_folder", default="", metavar="FOLDER/", help="what the paths of a list begin with")
+    add_form_arguments(parser, of="of a list or a folder: ")
     args = parser.parse_intermixed_args()
 
     from netspec import readable_errors

@@ -7,7 +7,7 @@ The files are those of a list, "path label" a line, below ROOTFOLDER; or, withou
 import argparse
 from pathlib import Path
 
-from arguments import add_switch
+from arguments import add_form_arguments, add_switch
 
 
 def main() -> None:
@@ -17,12 +17,10 @@ def main() -> None:
         "list", nargs="?", type=Path, metavar="LISTFILE", help="the list; without it: the folder's images"
     )
     parser.add_argument("out", type=Path, metavar="DB_NAME", help="the database to write: a new folder")
-    add_switch(parser, "gray", "store one channel")
+    add_form_arguments(parser)
     add_switch(parser, "shuffle", "in another order than that of the list")
-    parser.add_argument("--seed", type=int, default=0, help="decides that order (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides that order (default: %(default)s)")
     parser.add_argument("-backend", "--backend", choices=["lmdb", "hdf5"], default="lmdb", help="default: %(default)s")
-    parser.add_argument("-resize_width", "--resize_width", type=int, default=0, metavar="W", help="resize, in pixels")
-    parser.add_argument("-resize_height", "--resize_height", type=int, default=0, metavar="H", help="resize, in pixels")
     add_switch(parser, "check_size", "refuse images of several sizes")
     add_switch(parser, "encoded", "store image files, unchanged ones as they are")
     parser.add_argument("-encode_type", "--encode_type", choices=["jpg", "png"], help="the kind of those files")

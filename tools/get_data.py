@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fetch a data set and write it as LMDBs that the nets of the zoo read, with their mean and the classes' names."""
+"""Fetches a data set and writes it as LMDBs that the nets of the zoo read, with their mean and the classes' names."""
 
 from __future__ import annotations
 
@@ -26,15 +26,18 @@ def parse() -> argparse.Namespace:
         own[name].add_argument("--from", dest="sources", nargs="+", type=Path, default=[], metavar="PATH", help=SOURCES)
     own["tiny-imagenet"].add_argument("--classes", type=int, metavar="N", help="keep the first N classes of wnids.txt")
     folder = own["folder"]
-    folder.add_argument("folder", type=Path, metavar="FOLDER")
-    folder.add_argument("--val-fraction", type=float, default=0.1, help="val's part of each class (%(default)s)")
-    folder.add_argument("--seed", type=int, default=0, help="decides which part, and the order of train (%(default)s)")
+    folder.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to read")
+    part = "val's part of each class (default: %(default)s)"
+    folder.add_argument("--val-fraction", type=float, default=0.1, metavar="SHARE", help=part)
+    seed = "decides which part, and the order of train (default: %(default)s)"
+    folder.add_argument("--seed", type=int, default=0, metavar="N", help=seed)
     folder.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="resize to this, in pixels")
     folder.add_argument("--gray", dest="colour", action="store_false", help="store one channel")
     skip = "leave out up to N files that are no images"
     folder.add_argument("--skip-damaged", type=int, default=0, metavar="N", help=skip)
     for name, one in own.items():
-        one.add_argument("--out", type=Path, default=Path("data", name), help="the folder to write (%(default)s)")
+        out = "the folder to write (default: %(default)s)"
+        one.add_argument("--out", type=Path, default=Path("data", name), metavar="FOLDER", help=out)
         one.add_argument("--force", action="store_true", help="replace a set that is there already")
     return parser.parse_args()
 

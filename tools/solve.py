@@ -6,6 +6,8 @@ import logging
 import shlex
 import sys
 
+from arguments import add_allow_python, add_define
+
 DIVERGED = 3
 """The exit code of a run whose loss is no number any more."""
 
@@ -15,7 +17,7 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("solver", help="the solver file, e.g. solvers/quickstart.solver")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--weights", metavar="FILE", help="start from the weights in this file, by layer name")
+    start.add_argument("--weights", metavar="FILE,...", help="start from the weights in these files, by layer name")
     resume = "go on from a snapshot; without a name, the newest whole one"
     start.add_argument("--resume", nargs="?", const="", metavar="SNAPSHOT", help=resume)
     add("--device", help="cpu, cuda, cuda:1; default: as solver_mode says")
@@ -24,8 +26,8 @@ def parse() -> argparse.Namespace:
         "(data@TRAIN.data_param.batch_size=50)"
     )
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=setting)
-    add("--define", action="append", default=[], metavar="NAME=VALUE", help="the value of ${NAME}")
-    add("--allow-python", action="store_true", help="let the Python layers of the net run their code")
+    add_define(parser)
+    add_allow_python(parser)
     add("--quiet", action="store_true", help="log warnings and errors only, and show no progress bar")
     add("--dry-run", action="store_true", help="say what the run will be, try an iteration, and end")
     add("--plan", action="store_true", help="measure the forms of the layers, say which are the fastest, and end")

@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from arguments import add_net_arguments, net_options
+from arguments import add_allow_python, add_net_arguments, net_options
 
 
 def main() -> None:
@@ -12,7 +12,7 @@ def main() -> None:
     parser.add_argument("net", help="the net file, e.g. zoo/nin.prototxt")
     parser.add_argument("--phase", choices=["TRAIN", "TEST", "both"], default="both", help="default: %(default)s")
     add_net_arguments(parser, shapes_of="an input")
-    parser.add_argument("--allow-python", action="store_true", help="let the Python layers of the net run their code")
+    add_allow_python(parser)
     args = parser.parse_args()
 
     from netspec import SpecError, readable_errors

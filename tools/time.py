@@ -12,7 +12,7 @@ import logging
 import sys
 from pathlib import Path
 
-from arguments import add_net_arguments, net_options
+from arguments import add_allow_python, add_layer_settings, add_net_arguments, net_options
 
 PRECISIONS = ("FP32", "TF32", "BF16", "FP16")
 
@@ -22,24 +22,20 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("net", help="the net file, e.g. zoo/nin.prototxt, or a .caffemodel")
     add("--phase", choices=["TRAIN", "TEST"], help="default: TRAIN; TEST for a .caffemodel")
-    add("--iterations", type=int, default=50, metavar="N", help="default: %(default)s")
-    weights = "a .caffemodel, .caffemodel.h5 or .safetensors file; default: what the fillers give"
-    add("--weights", metavar="FILE", default="", help=weights)
-    add("--device", default="cpu", help="cpu, cuda, cuda:1")
-    add("--precision", choices=PRECISIONS, default="FP32", help="what products compute in; default: %(default)s")
+    add("--iterations", type=int, default=50, metavar="N", help="how many are timed (default: %(default)s)")
+    weights = ".caffemodel, .caffemodel.h5 or .safetensors files (default: what the fillers give)"
+    add("--weights", metavar="FILE,...", default="", help=weights)
+    add("--device", default="cpu", help="cpu, cuda, cuda:1 (default: %(default)s)")
+    add("--precision", choices=PRECISIONS, default="FP32", help="what products compute in (default: %(default)s)")
     add_net_arguments(parser, shapes_of="an input")
-    setting = "override a field of a layer (data.data_param.batch_size=50)"
-    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=setting)
-    add("--allow-python", action="store_true", help="let the Python layers of the net run their code")
+    add_layer_settings(parser)
+    add_allow_python(parser)
     add("--trace", metavar="FILE", help="write a Chrome trace of one iteration")
-    add("--json", metavar="FILE", help="write all figures")
+    add("--json", type=Path, metavar="FILE", help="write all figures")
     add("--quiet", action="store_true", help="print the table alone")
     args = parser.parse_args()
     if args.iterations < 1:
         parser.error("--iterations must be at least 1")
-    for setting in args.settings:
-        if "." not in setting.partition("=")[0]:
-            parser.error(f"--set {setting}: LAYER.FIELD=VALUE is wanted")
     return args
 
 
@@ -63,7 +59,7 @@ def main() -> None:
         log_as_caffe(timing)
         print(report(net, summary, timing))
         if args.json:
-            write_whole(Path(args.json), json.dumps(as_data(net, summary, timing), indent=2).encode())
+            write_whole(args.json, json.dumps(as_data(net, summary, timing), indent=2).encode())
 
 
 if __name__ == "__main__":

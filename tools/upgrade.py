@@ -5,12 +5,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from arguments import add_define
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, help="a net file, a solver file or a .caffemodel")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to write; default, for a text: to the screen")
-    parser.add_argument("--define", action="append", default=[], metavar="NAME=VALUE", help="the value of ${NAME}")
+    add_define(parser)
     args = parser.parse_args()
     is_text = args.file.suffix != ".caffemodel"
     if not is_text and args.out is None:

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the long nets of the zoo, those that tools/zoo_nets.py has."""
+"""Writes the long nets of the zoo with netspec's builder."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,28 +15,33 @@ if TYPE_CHECKING:
     from netspec.schema.netspec_pb2 import LayerParameter, NetParameter
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
-NAMES = ("resnet18", "resnet18_3x3", "vgg16", "googlenet", "densenet161")
+NETS = {
+    "resnet18": "zoo_resnet",
+    "resnet18_3x3": "zoo_resnet",
+    "vgg16": "zoo_vgg",
+    "googlenet": "zoo_googlenet",
+    "densenet161": "zoo_densenet",
+}
+"""The module that has the function of each net. The docstring of a function is the comment on top of the net's file."""
 
 _WIDTH = 120
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (all)")
-    parser.add_argument("--out", type=Path, default=ZOO, metavar="FOLDER", help="where to (default: zoo)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETS)} (default: all)")
+    parser.add_argument("--out", type=Path, default=ZOO, metavar="FOLDER", help="where to write them (default: zoo)")
     args = parser.parse_args()
-    if unknown := [name for name in args.names if name not in NAMES]:
-        parser.error(f'there is no net "{unknown[0]}"; there are {", ".join(NAMES)}')
+    if unknown := [name for name in args.names if name not in NETS]:
+        parser.error(f'there is no net "{unknown[0]}"; there are {", ".join(NETS)}')
     args.out.mkdir(parents=True, exist_ok=True)
-    for name in args.names or NAMES:
+    for name in args.names or NETS:
         (args.out / f"{name}.prototxt").write_text(file_text(name))
 
 
 def file_text(name: str) -> str:
     """The file of a net: the comment, then the net."""
-    import zoo_nets
-
-    write = getattr(zoo_nets, name)
+    write = getattr(import_module(NETS[name]), name)
     comment = f"{inspect.getdoc(write)}\nWritten by tools/zoo.py."
     return "".join(f"# {line}\n" for line in comment.splitlines()) + net_text(write())
 

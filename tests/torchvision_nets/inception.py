@@ -2,19 +2,19 @@
 
 from functools import partial
 
-from torchvision_nets.blocks import conv_bn_relu, dropout, full, global_pool, pool, start
+import zoo_blocks
+from zoo_blocks import conv_bn_relu, dropout, full, global_pool, put
 
 from netspec import NetSpec
 from netspec import layers as L
 from netspec.builder import Top
-from netspec.schema.netspec_pb2 import NetParameter
 
 cbr = partial(conv_bn_relu, eps=1e-3)
+pool = partial(zoo_blocks.pool, round_mode="FLOOR")
 
 
-def inception_v3(classes: int = 1000, size: int = 299, ratio: float = 0.5, train: bool = False) -> NetParameter:
-    """Outputs fc, and with `train` aux/fc, each (N, classes). `size` is 75 or more, with `train` 299 or more."""
-    n = start(size)
+def inception_v3(n: NetSpec, classes: int, ratio: float = 0.5, train: bool = False) -> None:
+    """Outputs fc, and with `train` aux/fc, each (N, classes). The images have 75 pixels or more, with `train` 299."""
     x = cbr(n, "conv1a", n.data, 32, 3, stride=2)
     x = cbr(n, "conv2b", cbr(n, "conv2a", x, 32, 3), 64, 3, pad=1)
     x = cbr(n, "conv4a", cbr(n, "conv3b", pool(n, "pool1", x, 3, 2), 80, 1), 192, 3)
@@ -29,13 +29,11 @@ def inception_v3(classes: int = 1000, size: int = 299, ratio: float = 0.5, train
     x = _d(n, "mixed7a", x)
     for name in ("7b", "7c"):
         x = _e(n, f"mixed{name}", x)
-    full(n, "fc", dropout(n, "drop", global_pool(n, "pool3", x), ratio), classes)
-    return n.to_proto()
+    full(n, "fc", dropout(n, "fc", global_pool(n, "pool3", x), ratio), classes)
 
 
 def _concat(n: NetSpec, name: str, *branches: Top) -> Top:
-    n[name] = L.Concat(*branches)
-    return n[name]
+    return put(n, name, L.Concat(*branches))
 
 
 def _pooled(n: NetSpec, name: str, bottom: Top, outputs: int) -> Top:

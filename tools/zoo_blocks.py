@@ -1,0 +1,109 @@
+"""What the nets of the zoo are made of: layers that often stand together, the data before them, the loss behind."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from netspec import NetSpec
+from netspec import layers as L
+from netspec.builder import Top
+from netspec.schema.netspec_pb2 import NetParameter
+
+CLASSES = 200
+SET = "data/tiny-imagenet"
+
+Kernel: TypeAlias = int | tuple[int, int]
+
+_FILLER = {"weight_filler": {"type": "msra"}}
+_EPS = 1e-5  # BatchNorm's, unless said
+
+
+def start(batch: int) -> NetSpec:
+    """A spec with its data: whole images, mirrored in training."""
+    n = NetSpec()
+    mean = {"mean_file": f"{SET}/mean.binaryproto"}
+    train = {"source": f"{SET}/train_lmdb", "batch_size": batch, "backend": "LMDB", "shuffle": True}
+    test = {"source": f"{SET}/val_lmdb", "batch_size": 100, "backend": "LMDB"}
+    n.data, n.label = L.Data(
+        ntop=2, include={"phase": "TRAIN"}, transform_param={"mirror": True, **mean}, data_param=train
+    )
+    n.test_data = L.Data(
+        name="data", top=["data", "label"], ntop=0,
+        include={"phase": "TEST"}, transform_param=mean, data_param=test,
+    )  # fmt: skip
+    return n
+
+
+def end(n: NetSpec, name: str, scores: Top) -> NetParameter:
+    """The net of that name, with its loss and its accuracy."""
+    n.loss = L.SoftmaxWithLoss(scores, n.label)
+    n.accuracy = L.Accuracy(scores, n.label, include={"phase": "TEST"})
+    net = n.to_proto()
+    net.name = name
+    return net
+
+
+def put(n: NetSpec, name: str, top: Any) -> Top:
+    """Name a layer's only top."""
+    n[name] = top
+    assert isinstance(top, Top)
+    return top
+
+
+def conv(n: NetSpec, name: str, bottom: Top, outputs: int, kernel: Kernel, **settings: Any) -> Top:
+    """A convolution."""
+    return put(n, name, L.Convolution(bottom, num_output=outputs, kernel_size=kernel, **_FILLER, **settings))
+
+
+def conv_relu(n: NetSpec, name: str, bottom: Top, outputs: int, kernel: Kernel, **settings: Any) -> Top:
+    """A convolution with its ReLU."""
+    return relu(n, name, conv(n, name, bottom, outputs, kernel, **settings))
+
+
+def conv_bn(
+    n: NetSpec, name: str, bottom: Top, outputs: int, kernel: Kernel, eps: float = _EPS, **settings: Any
+) -> Top:
+    """A convolution without bias, normalized."""
+    return _norm(n, name, conv(n, name, bottom, outputs, kernel, bias_term=False, **settings), eps)
+
+
+def conv_bn_relu(n: NetSpec, name: str, bottom: Top, outputs: int, kernel: Kernel, **settings: Any) -> Top:
+    """A convolution without bias, normalized, with its ReLU."""
+    return relu(n, name, conv_bn(n, name, bottom, outputs, kernel, **settings))
+
+
+def bn_relu(n: NetSpec, name: str, bottom: Top) -> Top:
+    """A normalization with its ReLU; not in place, as others read the bottom too."""
+    return relu(n, name, _norm(n, name, bottom, in_place=False))
+
+
+def _norm(n: NetSpec, name: str, bottom: Top, eps: float = _EPS, in_place: bool = True) -> Top:
+    """Batch normalization with a learned slope and bias, which in Caffe are two layers."""
+    settings = {} if eps == _EPS else {"eps": eps}
+    x = put(n, f"{name}/bn", L.BatchNorm(bottom, in_place=in_place, **settings))
+    return put(n, f"{name}/scale", L.Scale(x, bias_term=True, in_place=True))
+
+
+def relu(n: NetSpec, name: str, bottom: Top) -> Top:
+    """ReLU in place."""
+    return put(n, f"{name}/relu", L.ReLU(bottom, in_place=True))
+
+
+def pool(n: NetSpec, name: str, bottom: Top, kernel: int, stride: int, pool: str = "MAX", **settings: Any) -> Top:
+    """Pooling, rounded up unless told."""
+    return put(n, name, L.Pooling(bottom, pool=pool, kernel_size=kernel, stride=stride, **settings))
+
+
+def global_pool(n: NetSpec, name: str, bottom: Top) -> Top:
+    """The mean of each channel."""
+    return put(n, name, L.Pooling(bottom, pool="AVE", global_pooling=True))
+
+
+def dropout(n: NetSpec, name: str, bottom: Top, ratio: float) -> Top:
+    """Dropout in place."""
+    return put(n, f"{name}/drop", L.Dropout(bottom, dropout_ratio=ratio, in_place=True))
+
+
+def full(n: NetSpec, name: str, bottom: Top, outputs: int, **settings: Any) -> Top:
+    """A fully connected layer."""
+    return put(n, name, L.InnerProduct(bottom, num_output=outputs, **_FILLER, **settings))
