@@ -14,7 +14,7 @@ from netspec.data.captions import caption, class_names
 from netspec.data.sheet import Section, draw_sheet
 from netspec.data.undo import pixels_of
 from netspec.errors import DataError, NetspecError
-from netspec.graph import PHASES, Graph, Node, build, net_state
+from netspec.graph import PHASES, Graph, Node, build, joined_state, net_state
 from netspec.layers.sources import SOURCE_TYPES, Source, SourceContext
 from netspec.overrides import Overrides
 from netspec.schema.netspec_pb2 import TEST, NetParameter, NetState, Phase
@@ -61,7 +61,7 @@ def _text(
     """The text of a phase's net, its state, and the seed of its data."""
     if not is_solver(path):
         document = net_document(path, define)
-        return document, net_state(phase, level, [*document.message.state.stage, *stages]), 0
+        return document, joined_state(document, phase, level, stages), 0
     solver = solver_document(path)
     arguments = solver, solver.message, Overrides([], define)
     document, state = next(test_texts(*arguments)) if phase == TEST else train_text(*arguments)

@@ -1,17 +1,16 @@
-"""Builds the layers of a graph from their messages and finds every blob's shape by running them on meta tensors."""
+"""Builds the layers of a graph from their messages and finds every blob's shape."""
 
 from __future__ import annotations
 
 import keyword
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
 from google.protobuf.message import Message
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from netspec import forks
 from netspec.errors import SpecError
@@ -20,6 +19,7 @@ from netspec.layers import LAYER_TYPES, Layer, LayerError, LayerType
 from netspec.layers.base import LARGEST_COUNT, Count, Shape
 from netspec.layers.sources import SOURCE_TYPES, Source, SourceContext
 from netspec.schema.netspec_pb2 import TRAIN
+from netspec.top_shapes import remember_shapes, top_shapes
 
 _ALONE = SourceContext(TRAIN)
 _RESERVED = fx.GraphModule(nn.Module(), fx.Graph())
@@ -59,7 +59,7 @@ def compile_graph(
     compiled = Compiled(graph, allow_python=allow_python)
     for node in graph.nodes:
         try:
-            if node.param.type == "Input" or node.param.type in SOURCE_TYPES:
+            if is_input(node):
                 shapes = list(_open_input(compiled, node, given, context))
             else:
                 shapes = _build_layer(compiled, node)
@@ -68,9 +68,15 @@ def compile_graph(
             reason = layer_error(graph, node, error.reason, *error.field, wrong=error.wrong, known=error.known)
             raise reason from error.__cause__
         compiled.shapes.update(zip(node.tops, shapes, strict=True))
+    remember_shapes()
     for name in set(given) - set(compiled.inputs):
         raise ValueError(f'shapes names "{name}", which is no input of this net ({", ".join(compiled.inputs)})')
     return compiled
+
+
+def is_input(node: Node) -> bool:
+    """Whether the tops of a layer are inputs of the net: it is an Input or a data layer."""
+    return node.param.type == "Input" or node.param.type in SOURCE_TYPES
 
 
 def _refuse_huge(node: Node, shapes: Iterable[Shape]) -> None:
@@ -156,7 +162,7 @@ def _build_layer(compiled: Compiled, node: Node) -> list[Shape]:
     if len(node.param.propagate_down) not in (0, len(node.bottoms)):
         reason = f"{len(node.param.propagate_down)} propagate_down for {_counted(len(node.bottoms), 'bottom')}"
         raise LayerError(reason, "propagate_down")
-    module, tops = _run_on_meta(compiled, node, layer_type)
+    module, shapes = _build_module(compiled, node, layer_type)
     _check_in_place(compiled, node, module)
     _set_loss_weights(compiled, node, module.is_loss)
     maker = compiled.makers.get(node.bottoms[0]) if node.bottoms else None
@@ -165,7 +171,7 @@ def _build_layer(compiled: Compiled, node: Node) -> list[Shape]:
     key = free_key(compiled.root, node.name)
     compiled.root.add_module(key, module)
     compiled.layers.append(BuiltLayer(node, key, module))
-    return [tuple(top.shape) for top in tops]
+    return shapes
 
 
 def _layer_type(compiled: Compiled, node: Node) -> LayerType:
@@ -182,21 +188,19 @@ def _layer_type(compiled: Compiled, node: Node) -> LayerType:
     return LAYER_TYPES[name]
 
 
-def _run_on_meta(compiled: Compiled, node: Node, layer_type: LayerType) -> tuple[Layer, Sequence[Tensor]]:
-    """A new layer, and its tops as meta tensors."""
+def _build_module(compiled: Compiled, node: Node, layer_type: LayerType) -> tuple[Layer, list[Shape]]:
+    """A new layer, and its tops' shapes."""
     bottoms = [compiled.shapes[name] for name in node.bottoms]
     try:
         module = layer_type.build(node.param, bottoms).train(node.param.phase == TRAIN)
         module.open_files(_finder(compiled, node))
-        with torch.no_grad():
-            tops = module(*[torch.empty(shape, device="meta") for shape in bottoms])
+        return module, top_shapes(module, node.param, bottoms)
     except LayerError:
         raise
     except (RuntimeError, ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
         cause = "a top would be more than any memory holds" if "overflow" in str(error) else first_line(error)
         shapes = ", ".join(map(str, bottoms))
         raise LayerError(f"{node.param.type} cannot take bottoms of shape {shapes}: {cause}") from None
-    return module, [tops] if isinstance(tops, Tensor) else tops or ()
 
 
 def free_key(root: nn.Module, name: str) -> str:

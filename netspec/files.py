@@ -46,6 +46,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def free_on_disk(path: Path) -> int:
+    """How many bytes are free where a file or folder is to be, the folders above it there or not."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    return shutil.disk_usage(folder).free
+
+
 def _why_unwritten(path: Path, size: int, error: OSError) -> str:
     reason = f"{path}: cannot be written: {error.strerror}"
     try:

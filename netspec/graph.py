@@ -58,6 +58,15 @@ def net_state(phase: str | Phase, level: int = 0, stages: Iterable[str] = ()) ->
     return NetState(phase=phase, level=level, stage=list(stages))
 
 
+def joined_state(
+    document: Document[NetParameter], phase: str | Phase, level: int = 0, stages: Iterable[str] = ()
+) -> NetState:
+    """The state of a net in a phase: as in Caffe, the stages that its text names count beside the given ones, and its
+    level where none is given."""
+    own = document.message.state
+    return net_state(phase, level or own.level, [*own.stage, *stages])
+
+
 def build(document: Document[NetParameter], state: NetState) -> Graph:
     """Filter the layers by phase, level and stage and follow every blob; SpecError where they do not fit together."""
     nodes = []

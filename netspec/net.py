@@ -20,8 +20,8 @@ from netspec.debug_info import shown
 from netspec.deploy import deploy_net
 from netspec.errors import SpecError
 from netspec.forms import PLAIN, Site, sites
-from netspec.graph import Node, build, net_state
-from netspec.inputs import as_blob, laid_out
+from netspec.graph import Node, build, joined_state
+from netspec.inputs import as_blob, fastest_format, laid_out
 from netspec.layers import Layer
 from netspec.layers.base import Shape
 from netspec.layers.sources import ArraySource, Source, SourceContext
@@ -76,9 +76,7 @@ class Net(nn.Module):
         if isinstance(net, (str, Path)) and Path(net).suffix == ".caffemodel":
             weights, net = weights or net, deploy_net(net, shapes or {})
         document = net_document(net, define)
-        # As in Caffe, the stages that the text's own state names count beside the given ones.
-        stages = [*document.message.state.stage, *stages]
-        self.graph = build(document, state or net_state(phase, level, stages))
+        self.graph = build(document, state or joined_state(document, phase, level, stages))
         self.device = open_device(device)
         given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
         context = SourceContext(self.graph.state.phase, seed, self.device, rank=rank, ranks=ranks, residence=residence)
@@ -92,10 +90,11 @@ class Net(nn.Module):
         self.debug_info = bool(document.message.debug_info)
         self._precision: Precision.Kind = Precision.FP32
         self._forms: dict[str, Site] = {}
-        self.memory_format: torch.memory_format | None = None
+        self.memory_format = fastest_format(self.device, self._precision)
         self.compiled_whole = False
         self._wired_by_blobs: dict[tuple[tuple[str, ...], tuple[str, ...], bool, bool], Wired] = {}
-        self._wired(self.outputs)  # now, since torch.compile cannot trace how a pass is wired
+        # Now, since torch.compile cannot trace how a pass is wired.
+        self._inputs_of_outputs = self._wired(self.outputs).inputs
         if remark := remark_on_names(self._compiled):
             logger.warning("%s: %s", document.path, remark)
         if weights is not None:
@@ -165,6 +164,11 @@ class Net(nn.Module):
         with watched, computing_in(self._precision, self.device):
             result: dict[str, Tensor] = wired.module(*given)
         return result
+
+    def next_inputs(self) -> dict[str, Tensor]:
+        """The next batch of every data layer that `outputs` need, as a call takes it that is given no inputs. Raises
+        DataError, and ValueError where the net has inputs that no data layer feeds."""
+        return self._next_batches(self._inputs_of_outputs, {})
 
     def loss(self, out: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum of the losses in a call's result, a scalar; a top with several numbers is summed first."""

@@ -11,10 +11,11 @@ from google.protobuf.message import Message
 from torch import nn
 
 from netspec.blobs import remark_on_names
-from netspec.compiler import Compiled, compile_graph, layer_error
+from netspec.columns import aligned
+from netspec.compiler import Compiled, compile_graph, is_input, layer_error
 from netspec.costs import BYTES, own_blobs
 from netspec.errors import SpecError, nearest
-from netspec.graph import Graph, Node, build, net_state
+from netspec.graph import Graph, Node, build, joined_state
 from netspec.layers.base import Shape
 from netspec.layers.recurrent import Recurrent
 from netspec.layers.sources import SOURCE_TYPES, image_size
@@ -36,13 +37,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """A net in one phase. `batch` are the axes of the first input that count its items: (N,), or timesteps and streams
-    (T, N) where a layer is recurrent, and `item` is what one is called. `parameters` are what learns and `statistics`
-    what layers gather, both with a shared blob counted once; `parameter_bytes` has both. `blob_bytes` is the memory of
-    every blob of a batch, one that is changed in place once; `notes` say what was assumed."""
+    """A net in one phase. `inputs` are the shapes of its inputs; `batch` are the axes of the first one that count its
+    items: (N,), or timesteps and streams (T, N) where a layer is recurrent, and `item` is what one is called.
+    `parameters` are what learns and `statistics` what layers gather, both with a shared blob counted once;
+    `parameter_bytes` has both. `blob_bytes` is the memory of every blob of a batch, one that is changed in place once;
+    `notes` say what was assumed."""
 
     title: str
     rows: list[Row]
+    inputs: dict[str, Shape]
     batch: Shape
     item: str
     parameters: int
@@ -68,7 +71,8 @@ def summarize(
     Where the data of a data layer is not there, the shapes of its tops come from its text. SpecError where the text is
     wrong or does not say them, or where `shapes` names what is no input; DataError where data is there, but wrong.
     """
-    graph = build(net_document(net, define), net_state(phase, level, stages))
+    document = net_document(net, define)
+    graph = build(document, joined_state(document, phase, level, stages))
     given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
     _check_given(graph, given)
     known, notes = _known_shapes(graph, given)
@@ -82,6 +86,7 @@ def summarize(
     return Summary(
         title=f"{graph.name or 'net'}, phase {phase}",
         rows=rows,
+        inputs={name: compiled.shapes[name] for name in compiled.inputs},
         batch=batch,
         item=item,
         parameters=parameters,
@@ -121,8 +126,7 @@ _OWN_SHAPES = ("HDF5Data", "DummyData")
 
 
 def _check_given(graph: Graph, given: Mapping[str, Shape]) -> None:
-    kinds = ("Input", *SOURCE_TYPES)
-    inputs = [top for node in graph.nodes if node.param.type in kinds for top in node.tops]
+    inputs = [top for node in graph.nodes if is_input(node) for top in node.tops]
     for name, shape in given.items():
         if name not in inputs:
             reason = f'"{name}" is no input of this net (it has {", ".join(inputs) or "none"})'
@@ -196,13 +200,7 @@ def table(summary: Summary) -> str:
     for row in summary.rows:
         counts = [f"{count:,}" if count else "" for count in (row.parameters, row.multiply_adds)]
         cells.append((row.name, row.type, ", ".join(map(_text, row.tops)), counts[0], counts[1]))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [summary.title, *summary.notes, ""]
-    for line in cells:
-        left = [cell.ljust(width) for cell, width in zip(line[:3], widths[:3], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(line[3:], widths[3:], strict=True)]
-        lines.append("  ".join([*left, *right]).rstrip())
-    return "\n".join([*lines, "", *_totals(summary)])
+    return "\n".join([summary.title, *summary.notes, "", *aligned(cells, right=(3, 4)), "", *_totals(summary)])
 
 
 def _totals(summary: Summary) -> list[str]:

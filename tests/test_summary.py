@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netspec import Solver, SpecError, parse_net, parse_solver
+from netspec import Net, Solver, SpecError, parse_net, parse_solver
 from netspec.schema.netspec_pb2 import NetParameter
 from netspec.spec import parse
 from netspec.summary import summarize, table
@@ -230,3 +230,28 @@ def test_table_has_a_line_a_layer_and_readable_totals() -> None:
         "multiply-adds  5.26 G for a batch of 100, 52.6 M an image",
         "blobs          30.4 MiB for a batch",
     ]
+
+
+RULED = """
+{state}
+layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 2 dim: 3 }} }} }}
+layer {{ name: "staged" type: "ReLU" bottom: "data" top: "a" include {{ stage: "deploy" }} }}
+layer {{ name: "levelled" type: "ReLU" bottom: "data" top: "b" include {{ min_level: 2 }} }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "given", "names"),
+    [
+        ("", {}, []),
+        ('state { stage: "deploy" }', {}, ["staged"]),
+        ("state { level: 2 }", {}, ["levelled"]),
+        ("state { level: 2 }", {"level": 1}, []),
+        ('state { stage: "deploy" }', {"stages": ["other"], "level": 3}, ["staged", "levelled"]),
+    ],
+)
+def test_the_state_of_the_text_counts(state: str, given: dict[str, object], names: list[str]) -> None:
+    """A net's own state chooses the layers of its summary as it does those of the net, beside what is given."""
+    text = parse_net(RULED.format(state=state))
+    assert [row.name for row in summarize(text, **given).rows] == ["data", *names]  # type: ignore[arg-type]
+    assert list(Net(text, **given).layers) == names  # type: ignore[arg-type]

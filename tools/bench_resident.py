@@ -8,7 +8,6 @@ import torch
 from bench_nets import CLASSES
 from torch import Tensor
 
-from netspec.inputs import laid_out
 from netspec.layers.base import Shape
 from netspec.layers.sources import Contents, SourceContext, source
 from netspec.schema.netspec_pb2 import LayerParameter
@@ -29,7 +28,7 @@ class Resident:
         self.shapes: list[Shape] = [(size, 3, side, side), (size,)]
         self.epoch_size, self.position, self.wait_seconds = size, 0, 0.0
         random = torch.Generator().manual_seed(context.seed)
-        images = laid_out(torch.randn(self.shapes[0], generator=random))
+        images = torch.randn(self.shapes[0], generator=random).contiguous(memory_format=torch.channels_last)
         labels = torch.randint(CLASSES, (size,), generator=random).float()
         self._batch = images.to(context.device), labels.to(context.device)
 

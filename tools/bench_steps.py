@@ -110,9 +110,9 @@ class Tuned(Here):
     """The tuned loop, which shares netspec's process."""
 
     def __init__(
-        self, work: Work, forms: Mapping[str, Sequence[str]], is_bf16: bool, layout: torch.memory_format | None
+        self, work: Work, forms: Mapping[str, Sequence[str]], is_bf16: bool, layout: torch.memory_format
     ) -> None:
-        loop = work.tuned_loop(forms, is_bf16, layout or torch.contiguous_format)
+        loop = work.tuned_loop(forms, is_bf16, layout)
         super().__init__(loop, work.device)
         self.losses = loop.losses
 

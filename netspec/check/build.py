@@ -146,13 +146,7 @@ def _compile(built: Built, part: Document[NetParameter]) -> None:
     inputs = [top for node in graph.nodes if not node.bottoms for top in node.tops]
     given = {name: shape for name, shape in state.shapes.items() if name in inputs}
     summary = summarize(part, state.phase, stages=state.stages, level=state.level, shapes=given)
-    known = {
-        top: shape
-        for node, row in zip(graph.nodes, summary.rows, strict=True)
-        if node.param.type in ("Input", *SOURCE_TYPES)
-        for top, shape in zip(node.tops, row.tops, strict=True)
-    }
-    compiled = compile_graph(graph, known)
+    compiled = compile_graph(graph, summary.inputs)
     built.errors += _filler_errors(compiled)
     # Blobs that are lent need no memory, but must have their names and multipliers right.
     lent = {layer.node.name: layer.module.blobs() for layer in reversed(compiled.layers)}

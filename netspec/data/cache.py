@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -18,6 +17,7 @@ import numpy as np
 
 from netspec.data.datum import Pixels
 from netspec.data.labels import Labels
+from netspec.files import cache_folder, free_on_disk
 
 Set = tuple[Pixels, Labels]  # images (N, C, H, W) and their labels (N, ...)
 
@@ -27,16 +27,13 @@ _SPARE_BYTES = 1 << 30
 
 
 def cache_file(name: str) -> Path:
-    """Where the decoded set of that name belongs: under $NETSPEC_CACHE, or ~/.cache/netspec."""
-    folder = os.environ.get("NETSPEC_CACHE")
-    parent = Path(folder) if folder else Path.home() / ".cache" / "netspec"
-    return parent / f"{_digest(name)[:24]}.images"
+    """Where the decoded set of that name belongs, in the cache folder."""
+    return cache_folder() / f"{_digest(name)[:24]}.images"
 
 
 def has_room(path: Path, size: int) -> bool:
     """Whether `size` more bytes leave half of the free space, and at least 1 GiB."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    free = shutil.disk_usage(folder).free
+    free = free_on_disk(path)
     return free - size >= max(_SPARE_BYTES, free // 2)
 
 

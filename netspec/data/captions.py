@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.data.class_folder import read_folder
+from netspec.data import class_folder
 from netspec.data.made_set import LABELS
 from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import LayerParameter
@@ -36,20 +36,13 @@ def class_names(param: LayerParameter, find: Callable[[str], Path]) -> dict[int,
 
 
 def _folders(source: Path) -> dict[int, str]:
-    """The folder of each class, or, of images whose classes stand in a text, the class there; by words.txt in words."""
+    """The classes of a folder of images, by words.txt in words."""
     try:
-        listing = read_folder(source)
+        classes = class_folder.class_names(source)
     except DataError:
         return {}
-    if listing.labels.ndim != 1:
-        return {}
-    annotated, words = _table(source / "val_annotations.txt"), _table(source.absolute().parent / "words.txt")
-    names = {}
-    for label, name in zip(listing.labels.tolist(), listing.names, strict=True):
-        folder, _, file = name.partition("/")
-        class_name = annotated.get(file, folder)
-        names[int(label)] = words.get(class_name, class_name).split(",")[0]
-    return names
+    words = _table(source.absolute().parent / "words.txt")
+    return {label: words.get(name, name).split(",")[0] for label, name in enumerate(classes)}
 
 
 def _table(path: Path) -> dict[str, str]:

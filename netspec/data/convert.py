@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import chain, islice
@@ -19,10 +17,9 @@ from netspec.data.hdf5_set import write_hdf5
 from netspec.data.image_files import ImageFile
 from netspec.data.lmdb_store import write_lmdb
 from netspec.data.order import permutation
-from netspec.data.records import in_order
+from netspec.data.thread_pool import in_order, thread_pool
 from netspec.errors import DataError
 
-_THREADS = min(4, os.cpu_count() or 1)
 _PART = 8
 """How many files a thread takes at once: one alone may take less time than to hand it over."""
 
@@ -55,8 +52,7 @@ def records(
     images must have one size. DataErrors name the file."""
     shape: tuple[int, ...] = ()
     damaged = damaged or Damaged()
-    pool = ThreadPoolExecutor(_THREADS)
-    try:
+    with thread_pool() as pool:
         parts = in_order(pool, partial(_prepared, form=form), _parts(files))
         for number, (file, found) in enumerate(chain.from_iterable(parts)):
             if isinstance(found, _NoImageError):
@@ -69,8 +65,6 @@ def records(
                 sizes = f"an image of {found.image.shape} where the first is {shape}"
                 raise DataError(f"{file.where}: {sizes}; resizing makes them alike")
             yield number, found
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _parts(files: Iterable[ImageFile]) -> Iterator[list[ImageFile]]:

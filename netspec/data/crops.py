@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import EllipsisType
 
 import numpy as np
 import torch
@@ -31,6 +32,13 @@ class Drawn:
     boxes: Numbers | None = None
     numbers: Sequence[Numbers] = field(default=())
 
+    def one_window(self, height: int, width: int) -> tuple[EllipsisType, slice, slice] | None:
+        """The index of what is cut, where it is the same in all images."""
+        y, x = self.y[0], self.x[0]
+        if (self.y == y).all() and (self.x == x).all():
+            return ..., slice(y, y + height), slice(x, x + width)
+        return None
+
     def flips(self) -> list[tuple[int, NDArray[np.bool_]]]:
         """The axes along which some images are turned, and which images."""
         axes = [(-1, self.mirror), (-2, self.mirror_vertical)]
@@ -56,9 +64,8 @@ def cut(images: Pixels, drawn: Drawn, height: int, width: int) -> Pixels:
     """The windows (N, C, height, width) of images (N, C, H, W), mirrored where drawn."""
     own = False
     if images.shape[2:] != (height, width):
-        y, x = drawn.y[0], drawn.x[0]
-        if (drawn.y == y).all() and (drawn.x == x).all():
-            images = images[:, :, y : y + height, x : x + width]
+        if window := drawn.one_window(height, width):
+            images = images[window]
         else:
             windows = sliding_window_view(images, (height, width), axis=(2, 3))
             images, own = windows[np.arange(len(images)), :, drawn.y, drawn.x], True
@@ -71,8 +78,8 @@ def cut(images: Pixels, drawn: Drawn, height: int, width: int) -> Pixels:
 def cut_mean(mean: NDArray[np.float32], drawn: Drawn, height: int, width: int) -> NDArray[np.float32]:
     """The windows (N, C, height, width) of one image (C, H, W), or the one (1, C, height, width) if all are the same,
     mirrored where drawn. Left-right they are cut out of the mirror image: to turn floats takes longer."""
-    if not drawn.flips() and (drawn.y == drawn.y[0]).all() and (drawn.x == drawn.x[0]).all():
-        return mean[None, :, drawn.y[0] : drawn.y[0] + height, drawn.x[0] : drawn.x[0] + width]
+    if not drawn.flips() and (window := drawn.one_window(height, width)):
+        return mean[window][None]
     windows = sliding_window_view(np.stack((mean, mean[..., ::-1])), (height, width), axis=(2, 3))
     x = np.where(drawn.mirror, mean.shape[2] - width - drawn.x, drawn.x)
     cut_out: NDArray[np.float32] = windows[drawn.mirror.astype(np.int64), :, drawn.y, x]
@@ -84,9 +91,8 @@ def cut_mean(mean: NDArray[np.float32], drawn: Drawn, height: int, width: int) -
 def cut_on_device(images: Tensor, drawn: Drawn, table: Tensor, height: int, width: int) -> Tensor:
     """What `cut` does, with torch where the images and the table of what is drawn lie."""
     if images.shape[2:] != (height, width):
-        y, x = drawn.y[0], drawn.x[0]
-        if (drawn.y == y).all() and (drawn.x == x).all():
-            images = images[:, :, y : y + height, x : x + width]
+        if window := drawn.one_window(height, width):
+            images = images[window]
         else:
             windows = images.unfold(2, height, 1).unfold(3, width, 1)
             ys, xs = table[:, :2].long().unbind(1)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from itertools import cycle
@@ -20,11 +18,11 @@ from netspec.data.datum import Pixels
 from netspec.data.labels import Label, Labels
 from netspec.data.order import Indices
 from netspec.data.records import ChangedError, Store, colour_like, read_image
+from netspec.data.thread_pool import thread_pool
 from netspec.errors import DataError, SnapshotError
 from netspec.files import write_whole
 
 _PART = 256
-_THREADS = min(4, os.cpu_count() or 1)
 
 _log = logging.getLogger("netspec")
 _Item = TypeVar("_Item")
@@ -137,12 +135,9 @@ def _damaged(store: Store, colour: bool | None) -> Iterator[tuple[int, str]]:
         return found
 
     _log.info("%s: looking for damage in %d records", store.path, len(store))
-    pool = ThreadPoolExecutor(_THREADS)
-    try:
+    with thread_pool() as pool:
         for found in pool.map(look, range(0, len(store), _PART)):
             yield from found
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 class Watch:

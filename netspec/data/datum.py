@@ -56,6 +56,11 @@ def decode(datum: Datum, colour: bool | None = None) -> Pixels:
     return stored.reshape(shape)
 
 
+def pillow_image(image: Pixels) -> Image.Image:
+    """A uint8 image (C, H, W) as Pillow has it: BGR in colour, of others the first channel."""
+    return Image.fromarray(image[::-1].transpose(1, 2, 0).copy() if len(image) == 3 else image[0])
+
+
 def _decode_image(data: bytes, colour: bool | None) -> Pixels:
     kind = "an image (JPEG, PNG or BMP)"
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -21,13 +22,13 @@ class DatumStore(ABC):
     """A read-only database of Datums. May be read from any thread."""
 
     labels = None  # they lie in the records
-    path: Path
-    file: Path
-    """The file that a change of the store changes."""
-    identity: str
-    """A text that changes when the store does."""
-    files: list[Path]
-    """What the records lie in."""
+
+    def __init__(self, path: Path, files: Sequence[Path]) -> None:
+        """The records lie in `files`; `identity` is a text that changes when one of them does."""
+        self.path, self.files = path, files
+        states = ((file.name, file.stat()) for file in files)
+        parts = (f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in states)
+        self.identity = " ".join((str(path.resolve()), *parts))
 
     @property
     @abstractmethod

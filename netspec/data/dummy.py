@@ -75,7 +75,7 @@ class DummyData(Feed):
         _check_count("data_filler", len(fillers), tops)
         fillers *= tops // len(fillers)
         for shape, filler in zip(shapes, fillers, strict=True):
-            _try(shape, filler)
+            _refuse_unfillable(shape, filler)
         batches = DummyBatches(shapes, fillers, context.seed, context.device)
         super().__init__(batches, param.data_param.prefetch, context)
 
@@ -105,7 +105,7 @@ def _check_count(field: str, count: int, tops: int) -> None:
         raise LayerError(reason, _FIELD, *([field] if count else []))
 
 
-def _try(shape: Shape, filler: FillerParameter) -> None:
+def _refuse_unfillable(shape: Shape, filler: FillerParameter) -> None:
     """Refuse what cannot be filled, before any memory is taken."""
     if any(size < 0 for size in shape) or 0 in shape[:1]:
         raise LayerError(f"the shape {shape} has a negative size or no rows", _FIELD, "shape")

@@ -17,6 +17,7 @@ from netspec.errors import DataError
 SPLITS = ("train", "val")
 
 Files = Sequence[ImageFile]
+Names = dict[int | tuple[float, ...], str]  # of classes, by their labels
 
 
 def make(
@@ -61,12 +62,12 @@ def _splits(folder: Path, val_fraction: float, seed: int, form: Form, damaged: D
     return Splits(split, list(classes.values()))
 
 
-def _classes(files: Files) -> dict[int | tuple[float, ...], str]:
+def _classes(files: Files) -> Names:
     """The name of each class: the folder that its images lie in."""
     return {file.labels: file.name.split("/")[0] for file in files}
 
 
-def _hold(val: dict[int | tuple[float, ...], str], train: dict[int | tuple[float, ...], str], folder: Path) -> None:
+def _hold(val: Names, train: Names, folder: Path) -> None:
     for label, name in val.items():
         if train.get(label) != name:
             raise DataError(f"{folder / name}: its number among the folders, {label}, is of another class in train")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from netspec.data.datum import COLOUR_MODES, FORMATS, GREY_MODES, Pixels, decode, encoded_datum, raw_datum
+from netspec.data.datum import COLOUR_MODES, FORMATS, GREY_MODES, Pixels, decode, encoded_datum, pillow_image, raw_datum
 from netspec.data.resize import resize
 from netspec.data.transform_fields import LARGEST_SIDE
 from netspec.errors import DataError
@@ -92,8 +92,7 @@ def _writable(kind: str) -> str:
 def encode(image: Pixels, kind: str) -> bytes:
     """The file, JPEG or PNG, of an image (C, H, W), BGR or grey."""
     file = io.BytesIO()
-    rows = image[0] if len(image) == 1 else image[::-1].transpose(1, 2, 0).copy()
-    Image.fromarray(rows).save(file, kind, quality=_JPEG_QUALITY)
+    pillow_image(image).save(file, kind, quality=_JPEG_QUALITY)
     return file.getvalue()
 
 

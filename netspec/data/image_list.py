@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -130,15 +130,15 @@ class ListedImages:
     @cached_property
     def identity(self) -> str:
         """A text that changes when the listing or one of its files does."""
-        files = "\0".join(f"{name} {state}" for name, state in zip(self._names, self._states, strict=True))
-        digest = hashlib.sha256(self.labels.tobytes() + os.fsencode(files))
-        return f"{self.path.resolve()} {self._size} {digest.hexdigest()}"
+        return f"{self.path.resolve()} {self._size} {self._digest(self._states)}"
 
     @cached_property
     def digest(self) -> str:
         """A text that changes with the names, their order, the labels and the sizes of the files."""
-        sizes = (state.partition(" ")[0] for state in self._states)
-        files = "\0".join(f"{name} {size}" for name, size in zip(self._names, sizes, strict=True))
+        return self._digest(state.partition(" ")[0] for state in self._states)
+
+    def _digest(self, states: Iterable[str]) -> str:
+        files = "\0".join(f"{name} {state}" for name, state in zip(self._names, states, strict=True))
         return hashlib.sha256(self.labels.tobytes() + os.fsencode(files)).hexdigest()
 
     def image(self, index: int, colour: bool | None = None) -> tuple[Pixels, Label]:

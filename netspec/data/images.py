@@ -25,7 +25,7 @@ from netspec.data.side_stream import Moved, SideStream
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
 from netspec.layers.sources import SourceContext
-from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter, LayerParameter
+from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter, LayerParameter, TransformationParameter
 
 
 class ImageSet(Protocol):
@@ -178,10 +178,9 @@ def stored_images(
 
 def means_of(param: LayerParameter, find: Callable[[str], Path]) -> list[Mean | None]:
     """The mean images that a layer's transform and its copies name, where they do."""
-    names = [transform.mean_file for transform in (param.transform_param, *param.transform_param.copy)]
-    return [read_mean(find(name)) if name else None for name in names]
+    return [mean_of(transform, find) for transform in (param.transform_param, *param.transform_param.copy)]
 
 
-def mean_of(param: LayerParameter, find: Callable[[str], Path]) -> Mean | None:
-    """The mean image that a layer's transform names, if any."""
-    return means_of(param, find)[0]
+def mean_of(transform: TransformationParameter, find: Callable[[str], Path]) -> Mean | None:
+    """The mean image that a transform names, if any."""
+    return read_mean(find(transform.mean_file)) if transform.mean_file else None

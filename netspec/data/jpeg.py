@@ -47,11 +47,6 @@ def _size(data: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-@cache
-def _decoder() -> Callable[[bytes, bool], Planes] | None:
-    return choose_decoder()
-
-
 def choose_decoder() -> Callable[[bytes, bool], Planes] | None:
     """The fastest decoder that is there; both let other threads run meanwhile."""
     for make in (_simplejpeg, _torchvision):
@@ -60,6 +55,9 @@ def choose_decoder() -> Callable[[bytes, bool], Planes] | None:
         except (ImportError, AttributeError):
             continue
     return None
+
+
+_decoder = cache(choose_decoder)
 
 
 def _simplejpeg() -> Callable[[bytes, bool], Planes]:

@@ -27,9 +27,7 @@ class LevelDbStore(DatumStore):
     def __init__(self, path: Path) -> None:
         import plyvel  # an extra: few sets are in this form
 
-        self.path = path
-        self.files = [path / "CURRENT", *_files(path)]
-        self.identity = _identity(path, self.files)
+        super().__init__(path, [path / "CURRENT", *_files(path)])
         self._folder = tempfile.mkdtemp(prefix="netspec-leveldb-")
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._errors = (plyvel.Error, OSError)
@@ -68,11 +66,6 @@ def is_leveldb(path: Path) -> bool:
         return False
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _identity(path: Path, files: list[Path]) -> str:
-    states = (f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
-    return " ".join((str(path.resolve()), *states))
 
 
 def _link(path: Path, folder: Path) -> None:

@@ -18,7 +18,7 @@ import lmdb
 from netspec.data.class_folder import holds_images
 from netspec.data.datum_store import DatumStore
 from netspec.errors import DataError
-from netspec.files import sync_folder
+from netspec.files import free_on_disk, sync_folder
 
 _FIRST_MAP_SIZE = 1 << 24
 _RECORDS_A_COMMIT = 1000
@@ -39,9 +39,8 @@ class LmdbStore(DatumStore):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         file = _data_file(path)
-        self.identity, self.files = _identity(file), [file]
+        super().__init__(path, [file])
         self._environment = _environment_for(self, file)
         self._size = file.stat().st_size
         _refuse_cut(self._environment, file, self._size)
@@ -119,11 +118,6 @@ def _data_file(path: Path) -> Path:
     return file
 
 
-def _identity(file: Path) -> str:
-    status = file.stat()
-    return f"{file.resolve()} {status.st_size} {status.st_mtime_ns}"
-
-
 def _environment_for(store: LmdbStore, file: Path) -> lmdb.Environment:
     """The environment of a file, open for as long as the store lives."""
     status = file.stat()
@@ -187,6 +181,4 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except (lmdb.Error, OSError) as error:
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        free = shutil.disk_usage(folder).free
-        raise DataError(f"{path}: cannot be written: {error} ({free} bytes are free there)") from None
+        raise DataError(f"{path}: cannot be written: {error} ({free_on_disk(path)} bytes are free there)") from None

@@ -65,7 +65,7 @@ class MemoryData(Feed):
             if not getattr(memory, field):
                 raise LayerError(f"{field} is missing or 0", _FIELD, field)
         self._param, self._phase, self._means = param, context.phase, means_of(param, context.find)
-        self._made: Shape = (memory.channels, memory.height, memory.width)
+        self._output_shape: Shape = (memory.channels, memory.height, memory.width)
         self._rules: list[LabelRule] = []
         nothing = Arrays(np.empty((0, *self._stored()), np.float32), np.empty(0), param.name)
         batches = self._batches_of(nothing, context.seed, context.device)
@@ -75,7 +75,7 @@ class MemoryData(Feed):
         """A shape of images that become those of the message."""
         if self._means[0] is not None:
             return self._means[0].shape
-        transform, (channels, *sides) = self._param.transform_param, self._made
+        transform, (channels, *sides) = self._param.transform_param, self._output_shape
         if transform.crop_size or transform.output_size or transform.resize:
             return (channels, *(max(side, transform.crop_size) for side in sides))
         return (channels, *(max(side - 2 * transform.pad, 1) for side in sides))
@@ -114,8 +114,8 @@ class MemoryData(Feed):
     def _batches_of(self, arrays: Arrays, seed: int, device: torch.device, start: int = 0) -> ImageBatches:
         """The batches of some images, of which the first comes at the position `start`."""
         transform = Copies(self._param.transform_param, self._phase, arrays.shape, seed, self._means)
-        if transform.output_shape != self._made:
-            raise LayerError(f"images {arrays.shape} become {transform.output_shape}, not {self._made}", _FIELD)
+        if transform.output_shape != self._output_shape:
+            raise LayerError(f"images {arrays.shape} become {transform.output_shape}, not {self._output_shape}", _FIELD)
         order = Order(len(arrays) * transform.count, start=start)
         size = self._param.memory_data_param.batch_size
         mixing = mixing_of(self._param, self._phase, transform.output_shape)

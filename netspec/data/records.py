@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from threading import Event, Lock
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
@@ -21,17 +18,15 @@ from netspec.data.cache import Set, cache_file, has_room, open_set, remove_aband
 from netspec.data.datum import Pixels
 from netspec.data.labels import Label, LabelRule, Labels
 from netspec.data.order import Indices
+from netspec.data.thread_pool import in_order, thread_pool
 from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import DataParameter
 
 MEMORY_LIMIT = 256 << 20
 
 _PART = 256
-_THREADS = min(4, os.cpu_count() or 1)
 
 _log = logging.getLogger("netspec")
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 class ChangedError(DataError):
@@ -176,12 +171,12 @@ class Records:
 
     def _parts(self, whole: Pixels | None = None) -> Iterator[Set]:
         """The set in order, decoded by a few threads, into `whole` where it is given."""
-        pool, self._is_over = ThreadPoolExecutor(_THREADS), Event()
-        try:
-            yield from in_order(pool, partial(self._part, whole=whole), range(0, len(self), _PART))
-        finally:  # also where an error or Ctrl-C ends it: nobody waits for what is still to be decoded
-            self._is_over.set()
-            pool.shutdown(cancel_futures=True)
+        self._is_over = Event()
+        with thread_pool() as pool:
+            try:
+                yield from in_order(pool, partial(self._part, whole=whole), range(0, len(self), _PART))
+            finally:  # before the pool waits for its threads: they leave the parts that they are at
+                self._is_over.set()
 
     def _part(self, start: int, whole: Pixels | None = None) -> Set:
         indices = range(start, min(start + _PART, len(self)))
@@ -236,13 +231,3 @@ def read_image(store: Store, index: int, colour: bool | None) -> tuple[Pixels, L
 def colour_like(first: Pixels) -> bool | None:
     """What the images of a set become where nothing says it: BGR where the first is, else (None) what they are."""
     return len(first) == 3 or None
-
-
-def in_order(pool: ThreadPoolExecutor, work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
-    """Map over the items with a few of them ahead, so that a slow reader does not fill the memory."""
-    items = iter(items)
-    pending: deque[Future[_Out]] = deque(pool.submit(work, item) for item in islice(items, 2 * _THREADS))
-    while pending:
-        result = pending.popleft().result()
-        pending.extend(pool.submit(work, item) for item in islice(items, 1))
-        yield result

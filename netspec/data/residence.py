@@ -16,11 +16,13 @@ from netspec.layers.base import LayerError
 from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter, Residence
 
 _PART = 4096
-_SAME = {
+_IN_A_LAYER = {
     Residence.AUTO: DataParameter.AUTO_RESIDENCE,
     Residence.DEVICE: DataParameter.DEVICE,
     Residence.HOST: DataParameter.HOST,
 }
+"""What a layer says for the same, in an enum of its own."""
+
 _MEMORY = Path("/proc/meminfo")
 
 
@@ -78,7 +80,7 @@ def resident(
     """The set on the device, where the message, whose `field` the settings are, wants it there, or `otherwise` where it
     says nothing; None: batches are made in the machine's memory, where a set lies that is wanted on a CPU. LayerError
     where it does not fit."""
-    where = _SAME[otherwise] if settings.residence == DataParameter.AUTO_RESIDENCE else settings.residence
+    where = _IN_A_LAYER[otherwise] if settings.residence == DataParameter.AUTO_RESIDENCE else settings.residence
     if where == DataParameter.HOST or (where == DataParameter.AUTO_RESIDENCE and device.type != "cuda"):
         return None
     if where == DataParameter.DEVICE:

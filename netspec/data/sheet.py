@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from netspec.data.datum import pillow_image
 from netspec.errors import DataError
 
-_COLUMNS, _GAP, _LINE = 8, 6, 13  # of a row; pixels between tiles; pixels of a line of text
+_COLUMNS, _GAP = 8, 6  # of a row; pixels between tiles
+_LINE, _SPACING = 13, 3  # pixels of a line of text, and of those the ones between lines
 _SIDE = 96  # pixels that a tile has at least, so that its caption can be read
 _LETTER = 6  # pixels of a letter, about
 _CAPTION_LINES = 2
@@ -49,25 +51,22 @@ def draw_sheet(sections: Sequence[Section], path: Path) -> None:
 def _section(section: Section) -> Image.Image:
     count, _, height, width = section.images.shape
     factor = max(1, math.ceil(_SIDE / max(height, width)))
-    cell_width = max(_SIDE, width * factor) + _GAP
-    cell_height = height * factor + _CAPTION_LINES * _LINE + _GAP
+    size = width * factor, height * factor
+    cell_width = max(_SIDE, size[0]) + _GAP
+    cell_height = size[1] + _CAPTION_LINES * _LINE + _GAP
     columns, rows = min(_COLUMNS, count), math.ceil(count / _COLUMNS)
     page_width = max(columns, _COLUMNS // 2) * cell_width + _GAP
     title = _lines(section.title, page_width)
     page = Image.new("RGB", (page_width, rows * cell_height + len(title) * _LINE + 3 * _GAP), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default()
-    draw.text((_GAP, _GAP), "\n".join(title), "black", font, spacing=_LINE - 10)
+    draw.text((_GAP, _GAP), "\n".join(title), "black", font, spacing=_SPACING)
     for index, (image, caption) in enumerate(zip(section.images, section.captions, strict=True)):
         x = _GAP + index % _COLUMNS * cell_width
         y = len(title) * _LINE + 2 * _GAP + index // _COLUMNS * cell_height
-        page.paste(_picture(image).resize((width * factor, height * factor), Image.Resampling.NEAREST), (x, y))
+        page.paste(pillow_image(image).convert("RGB").resize(size, Image.Resampling.NEAREST), (x, y))
         lines = _lines(caption, cell_width)[:_CAPTION_LINES]
-        draw.text((x, y + height * factor), "\n".join(lines), "black", font, spacing=_LINE - 10)
+        draw.text((x, y + size[1]), "\n".join(lines), "black", font, spacing=_SPACING)
     return page
-
-
-def _picture(image: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(image[::-1].transpose(1, 2, 0).copy() if len(image) == 3 else image[0]).convert("RGB")
 
 
 def _lines(text: str, width: int) -> list[str]:

@@ -121,7 +121,7 @@ def check_blur(param: TransformationParameter, shape: Shape) -> None:
 
 def _finite(message: Message, *path: str) -> None:
     for field, value in message.ListFields():
-        for number in value if isinstance(value, list) or hasattr(value, "append") else [value]:
+        for number in value if hasattr(value, "append") else [value]:
             if isinstance(number, float) and not math.isfinite(number):
                 raise LayerError(f"{field.name} must be a finite number, not {number:g}", *path, field.name)
             if isinstance(number, Message) and field.name != "copy":

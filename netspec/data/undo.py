@@ -28,7 +28,7 @@ def pixels_of(values: Values, param: LayerParameter, find: Callable[[str], Path]
         return _whole(_stretched(values)), STRETCHED
     mean, used = np.zeros((), np.float32), []
     if transform.HasField("mean_file"):
-        mean, used = _centre(mean_of(param, find), values.shape[2:]), ["mean_file (its centre)"]
+        mean, used = _centre(mean_of(transform, find), values.shape[2:]), ["mean_file (its centre)"]
     elif transform.mean_value:
         mean, used = _of_channels(transform.mean_value), ["mean_value"]
     used += [name for name, given in (("std_value", transform.std_value), ("scale", transform.scale != 1)) if given]

@@ -175,7 +175,7 @@ def _mean(param: LayerParameter, channels: int, context: SourceContext) -> Mean:
     transform, crop = param.transform_param, param.transform_param.crop_size
     shape = (channels, crop, crop)
     Transform(transform, context.phase, shape)  # refuses what makes no sense
-    stored = mean_of(param, context.find)
+    stored = mean_of(transform, context.find)
     if stored is None:
         values = np.array(transform.mean_value or [0], np.float32)
         return np.broadcast_to(values[:, None, None], shape)

@@ -41,6 +41,18 @@ class Form(nn.Module):
         raise NotImplementedError
 
 
+def in_turn(layers: Sequence[Layer], bottoms: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    """What layers in a row make, computed as they are; those that do not take 16 bits get float32."""
+    for layer in layers:
+        tops = layer(*(bottoms if layer.takes_16_bits else map(_in_32_bits, bottoms)))
+        bottoms = (tops,) if isinstance(tops, Tensor) else tops
+    return bottoms[0] if len(bottoms) == 1 else bottoms
+
+
+def _in_32_bits(x: Tensor) -> Tensor:
+    return x.float() if x.dtype.itemsize < 4 else x  # float64 stays
+
+
 FORMS: dict[tuple[str, ...], list[type[Form]]] = {}
 """The forms for layers of some types in a row."""
 

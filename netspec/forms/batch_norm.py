@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from netspec.forms.base import Form, form
+from netspec.forms.base import Form, form, in_turn
 from netspec.forms.product import takes_images
 from netspec.layers.base import Layer, Shape
-from netspec.layers.convolution import Convolution, convolve
+from netspec.layers.convolution import Convolution
 from netspec.layers.elementwise import Scale
 from netspec.layers.normalization import BatchNorm
 
@@ -47,25 +47,16 @@ class Folded(Form):
         assert isinstance(convolution, Convolution) and isinstance(norm, BatchNorm) and isinstance(scale, Scale)
         return norm.is_global and takes_images(convolution, bottoms) and scales_channels(norm, scale, 4)
 
-    def forward(self, *bottoms: Tensor) -> Tensor:
-        (x,) = bottoms
+    def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
         convolution, norm, scale = self.of
         assert isinstance(convolution, Convolution) and isinstance(norm, BatchNorm) and isinstance(scale, Scale)
         if not norm.is_global:
-            y: Tensor = scale(norm(convolution(x)))
-            return y
+            return in_turn(self.of, bottoms)
         mean, variance = norm.statistics()
         factor = scale.scale * torch.rsqrt(variance + norm.eps)
         bias = (-mean if convolution.bias is None else convolution.bias - mean) * factor
-        return convolve(
-            x,
-            convolution.weight * factor[:, None, None, None],
-            bias + scale.bias if scale.bias_term else bias,
-            convolution.stride,
-            convolution.pad,
-            convolution.dilation,
-            convolution.group,
-        )
+        weight = convolution.weight * factor[:, None, None, None]
+        return convolution.convolved(bottoms[0], weight, bias + scale.bias if scale.bias_term else bias)
 
 
 def scales_channels(norm: BatchNorm, scale: Scale, axes: int) -> bool:

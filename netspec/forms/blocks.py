@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from netspec.compiler import BuiltLayer, Compiled
-from netspec.forms.base import Form, Site, follows
+from netspec.forms.base import Form, Site, follows, in_turn
 from netspec.layers.base import Layer, Shape
 
 _BY_VALUE = (
@@ -35,14 +35,12 @@ class Block(Form):
 
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
         if self._run is None:
-            self._run = torch.compile(self._in_turn, dynamic=False)
+            self._run = torch.compile(self._plain, dynamic=False)
         tops: Tensor | tuple[Tensor, ...] = self._run(*bottoms)
         return tops
 
-    def _in_turn(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
-        for layer in self.of:
-            bottoms = (layer(*bottoms),)
-        return bottoms[0]
+    def _plain(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return in_turn(self.of, bottoms)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is compiled stays with the process, and a copy compiles its own."""

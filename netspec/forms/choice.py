@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -14,16 +12,13 @@ from pathlib import Path
 import torch
 
 from netspec.compiler import Compiled
-from netspec.errors import SnapshotError
-from netspec.files import cache_folder, write_whole
+from netspec.files import cache_folder
 from netspec.forms.base import PLAIN, Site, sites
 from netspec.forms.trial import Setting, measure
-from netspec.schema.netspec_pb2 import LayerParameter
+from netspec.machine_memory import MachineMemory, digest, layer_text
 
 _WORTH = 0.97
 """A form must take less than this share of the plain layers' time."""
-
-_NAMES = ("name", "bottom", "top", "include", "exclude", "param", "phase", "loss_weight")
 
 
 @dataclass(frozen=True)
@@ -48,18 +43,18 @@ class Timed:
 
 def time_sites(compiled: Compiled, setting: Setting) -> list[Timed]:
     """All sites of a net with the times of their forms, from the machine's memory as far as it has them."""
-    memory = _Memory(setting.device)
+    memory = _memory(setting.device)
     timed = []
     for site in sites(compiled):
         with_gradients = site.layers[0].module.training
         into_bottoms = not set(site.layers[0].node.bottoms) & set(compiled.inputs)
         key = _key(site, setting, with_gradients, into_bottoms)
-        seconds = memory.seconds.get(key, {})
+        seconds = memory.get(key) or {}
         if is_new := set(seconds) != {PLAIN, *(kind.name for kind in site.forms)}:
-            seconds = memory.seconds[key] = measure(site, setting, with_gradients, into_bottoms)
+            seconds = measure(site, setting, with_gradients, into_bottoms)
+            memory.put(key, seconds)
         timed.append(Timed(site, seconds, is_new))
-    if any(entry.is_new for entry in timed):
-        memory.write()
+    memory.write()
     return timed
 
 
@@ -82,29 +77,18 @@ def choose(timed: Sequence[Timed], order: Sequence[str]) -> dict[str, str]:
 
 def remembered(device: torch.device, key: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
     """Seconds of several ways, by name, as they were measured on this machine under a key, or are now."""
-    memory = _Memory(device)
-    if key not in memory.seconds:
-        memory.seconds[key] = measure()
+    memory = _memory(device)
+    seconds = memory.get(key)
+    if seconds is None:
+        seconds = measure()
+        memory.put(key, seconds)
         memory.write()
-    return memory.seconds[key]
+    return seconds
 
 
-class _Memory:
-    """The times that were measured on this machine, in a file of the cache folder."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._path = cache_folder() / f"times-{digest(environment(device))}.json"
-        self.seconds: dict[str, dict[str, float]] = {}
-        with suppress(OSError, ValueError):
-            content = json.loads(self._path.read_bytes())
-            if isinstance(content, dict):
-                self.seconds = {key: times for key, times in content.items() if _is_times(times)}
-
-    def write(self) -> None:
-        """Keep the times for the next run; where they cannot be kept they are measured again."""
-        with suppress(SnapshotError, OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._path, json.dumps(self.seconds).encode())
+def _memory(device: torch.device) -> MachineMemory[dict[str, float]]:
+    """The seconds of several ways, by name, under a key that tells what was measured."""
+    return MachineMemory(cache_folder(), "times", environment(device), _is_times)
 
 
 def environment(device: torch.device) -> str:
@@ -123,20 +107,10 @@ def _processor() -> str:
 
 def _key(site: Site, setting: Setting, with_gradients: bool, into_bottoms: bool) -> str:
     """What tells a site from one that may take another time."""
-    texts = []
-    for layer in site.layers:
-        message = LayerParameter()
-        message.CopyFrom(layer.node.param)
-        for name in _NAMES:
-            message.ClearField(name)
-        texts.append(f"{message} {[blob.requires_grad for blob in layer.module.blobs()]} {layer.module.in_place}")
+    layers = [(layer.node.param, layer.module) for layer in site.layers]
+    texts = [f"{layer_text(p)} {[blob.requires_grad for blob in m.blobs()]} {m.in_place}" for p, m in layers]
     how = f"{setting.memory_format} {setting.dtype} {with_gradients} {into_bottoms}"
     return digest(f"{site.bottoms} {texts} {how}")
-
-
-def digest(text: str) -> str:
-    """A short name of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def _is_times(content: object) -> bool:

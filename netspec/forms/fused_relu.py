@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netspec.forms.base import Form, form
+from netspec.forms.base import Form, form, in_turn
 from netspec.forms.precision import cast
 from netspec.forms.product import takes_images
 from netspec.layers.activation import ReLU
@@ -28,15 +28,13 @@ class FusedReLU(Form):
         assert isinstance(convolution, Convolution) and isinstance(relu, ReLU)
         return takes_images(convolution, bottoms) and relu.negative_slope == 0 and has_kernel()
 
-    def forward(self, *bottoms: Tensor) -> Tensor:
-        (x,) = bottoms
-        layer, relu = self.of
+    def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
+        layer, _ = self.of
         assert isinstance(layer, Convolution)
-        x, weight, bias = cast(x, layer.weight, layer.bias)
+        x, weight, bias = cast(bottoms[0], layer.weight, layer.bias)
         if not takes(x):
-            y: Tensor = relu(layer(x))
-        else:
-            y = _ConvolutionReLU.apply(x, weight, bias, layer.pad, layer.stride, layer.dilation, layer.group)
+            return in_turn(self.of, (x,))
+        y: Tensor = _ConvolutionReLU.apply(x, weight, bias, layer.pad, layer.stride, layer.dilation, layer.group)
         return y
 
 

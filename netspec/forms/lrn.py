@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from netspec.forms.base import Form, form
 from netspec.layers.base import Layer, Shape
-from netspec.layers.normalization import LRN
+from netspec.layers.normalization import LRN, neighbour_sums
 
 
 @form("LRN")
@@ -46,7 +45,7 @@ class ClosedGradient(Form):
 class _LRN(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
-        scale = _sums(x * x, size, alpha / size, k)
+        scale = neighbour_sums(x * x, size, alpha / size, k)
         power = _negative_power(scale, beta)
         ctx.save_for_backward(x, scale, power)
         ctx.size, ctx.factor = size, 2 * alpha * beta / size
@@ -56,15 +55,8 @@ class _LRN(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         x, scale, power = ctx.saved_tensors
         direct = grad * power
-        sums = _sums((direct * x).div_(scale), ctx.size, ctx.factor, 0)
+        sums = neighbour_sums((direct * x).div_(scale), ctx.size, ctx.factor, 0)
         return torch.addcmul(direct, x, sums, value=-1), None, None, None, None
-
-
-def _sums(x: Tensor, size: int, factor: float, offset: float) -> Tensor:
-    """offset + factor times the sum over `size` neighbouring channels: a 1x1 convolution with a banded matrix."""
-    channels, reach = x.shape[1], size // 2
-    band = x.new_full((channels, channels), factor).triu(-reach).tril(reach)
-    return F.conv2d(x, band[:, :, None, None], x.new_full((channels,), offset))
 
 
 def _negative_power(scale: Tensor, beta: float) -> Tensor:

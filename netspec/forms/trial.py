@@ -9,11 +9,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from netspec.forms.base import PLAIN, Site
+from netspec.forms.base import PLAIN, Site, in_turn
 from netspec.inputs import laid_out
-from netspec.layers.base import Layer, Shape
+from netspec.layers.base import Shape
+
+_Way = Callable[..., Tensor | tuple[Tensor, ...]]
 
 _ROUNDS = 8
 _LEAST_SECONDS = 0.002  # of one timing: shorter layers run several times
@@ -42,7 +44,7 @@ def measure(site: Site, setting: Setting, with_gradients: bool, into_bottoms: bo
     The layers are copies, and torch's random state is what it was: nothing of the net changes.
     """
     layers = [copy.deepcopy(layer.module).to(setting.device) for layer in site.layers]
-    ways: dict[str, nn.Module] = {PLAIN: _Row(layers)}
+    ways: dict[str, _Way] = {PLAIN: lambda *bottoms: in_turn(layers, bottoms)}
     ways |= {kind.name: kind(layers).train(layers[0].training) for kind in site.forms}
     parameters = [blob for layer in layers for blob in layer.parameters() if blob.requires_grad]
     devices = [setting.device] if setting.device.type == "cuda" else []
@@ -60,25 +62,10 @@ def _bottom(shape: Shape, setting: Setting, dtype: torch.dtype, learns: bool) ->
     return laid_out(blob, setting.memory_format).requires_grad_(learns)
 
 
-class _Row(nn.Module):
-    """Layers as they are, one after the other."""
-
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-
-    def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
-        for layer in self.layers:
-            taken = bottoms if layer.takes_16_bits else tuple(bottom.float() for bottom in bottoms)
-            tops = layer(*taken)
-            bottoms = (tops,) if isinstance(tops, Tensor) else tops
-        return bottoms[0] if len(bottoms) == 1 else bottoms
-
-
 class _Turn:
     """One way to compute a site, run as often as it takes to be timed."""
 
-    def __init__(self, way: nn.Module, bottoms: list[Tensor], parameters: Sequence[Tensor], setting: Setting) -> None:
+    def __init__(self, way: _Way, bottoms: list[Tensor], parameters: Sequence[Tensor], setting: Setting) -> None:
         self._way, self._bottoms, self._setting = way, bottoms, setting
         self._sources = [*(bottom for bottom in bottoms if bottom.requires_grad), *parameters]
         self._repetitions = 1

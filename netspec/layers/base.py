@@ -59,6 +59,10 @@ class Layer(nn.Module):
     has_effect = False
     """Whether forward does more than make tops (writes a file), so that it runs although nobody reads them."""
 
+    carries_state = False
+    """Whether a pass may depend on the one before in more than blobs (states over time, the user's code), so that
+    nobody may run another in between, nor replay one."""
+
     unforced: int | None = None
     """The bottom that a net's `force_backward` leaves out: labels and the like."""
 

@@ -57,8 +57,8 @@ class BaseConvolution(Layer):
         """LayerError where a top of bottoms of these spatial sizes would be empty."""
         raise NotImplementedError
 
-    def _apply_weight(self, x: Tensor) -> Tensor:
-        """The top of one bottom (N, C, spatial axes...)."""
+    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The top of one bottom (N, C, spatial axes...), by a weight and a bias in the shapes of the layer's own."""
         raise NotImplementedError
 
     def extents(self) -> tuple[int, ...]:
@@ -72,9 +72,9 @@ class BaseConvolution(Layer):
     def _batched(self, x: Tensor) -> Tensor:
         """One bottom through the weights, all axes before the channels as one."""
         if self.axis == 1:
-            return self._apply_weight(x)
+            return self.convolved(x, self.weight, self.bias)
         batch = x.shape[: self.axis]
-        y = self._apply_weight(x.reshape(math.prod(batch), *x.shape[self.axis :]))
+        y = self.convolved(x.reshape(math.prod(batch), *x.shape[self.axis :]), self.weight, self.bias)
         return y.reshape(*batch, *y.shape[1:])
 
     def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
@@ -101,8 +101,8 @@ class Convolution(BaseConvolution):
                     f"kernel {self.kernel[i]}{dilated} is larger than the padded input {padded}", PATH, "kernel_size"
                 )
 
-    def _apply_weight(self, x: Tensor) -> Tensor:
-        return convolve(x, self.weight, self.bias, self.stride, self.pad, self.dilation, self.group)
+    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return convolve(x, weight, bias, self.stride, self.pad, self.dilation, self.group)
 
 
 def convolve(

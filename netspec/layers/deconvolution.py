@@ -31,8 +31,8 @@ class Deconvolution(BaseConvolution):
             if full <= 2 * pad:
                 raise LayerError(f"pad {pad} leaves nothing of a top of size {full}", PATH, "pad")
 
-    def _apply_weight(self, x: Tensor) -> Tensor:
-        return deconvolve(x, self.weight, self.bias, self.stride, self.pad, self.dilation, self.group)
+    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return deconvolve(x, weight, bias, self.stride, self.pad, self.dilation, self.group)
 
 
 def deconvolve(

@@ -42,15 +42,20 @@ class LRN(Layer):
         return x * (self._scale_within(x) if self.within else self._scale_across(x)).pow(-self.beta)
 
     def _scale_across(self, x: Tensor) -> Tensor:
-        """k + alpha / n sum x^2, as a 1x1 convolution with a banded matrix: several times faster than pooling."""
-        channels, reach = x.shape[1], self.local_size // 2
-        band = x.new_full((channels, channels), self.alpha / self.local_size).triu(-reach).tril(reach)
         with all_in_float32(x):
-            return F.conv2d(x * x, band[:, :, None, None], x.new_full((channels,), self.k))
+            return neighbour_sums(x * x, self.local_size, self.alpha / self.local_size, self.k)
 
     def _scale_within(self, x: Tensor) -> Tensor:
         reach = self.local_size // 2
         return 1 + self.alpha * F.avg_pool2d(x * x, self.local_size, 1, reach)
+
+
+def neighbour_sums(x: Tensor, size: int, factor: float, offset: float) -> Tensor:
+    """offset + factor times the sum over `size` neighbouring channels: a 1x1 convolution with a banded matrix, several
+    times faster than pooling."""
+    channels, reach = x.shape[1], size // 2
+    band = x.new_full((channels, channels), factor).triu(-reach).tril(reach)
+    return F.conv2d(x, band[:, :, None, None], x.new_full((channels,), offset))
 
 
 @layer("BatchNorm")
@@ -125,11 +130,10 @@ class BatchNorm(Layer):
         self._update(mean, variance)
         return y
 
-    @torch.no_grad()
     def _update(self, mean: Tensor, variance: Tensor) -> None:
-        for blob, new in ((self.mean, mean), (self.variance, variance)):
-            blob.mul_(self.fraction).add_(new)
-        self.factor.mul_(self.fraction).add_(1)
+        one = torch.ones_like(self.factor)
+        for blob, new in ((self.mean, mean), (self.variance, variance), (self.factor, one)):
+            torch.add(new, blob, alpha=self.fraction, out=blob)  # one kernel; `mul_` would make a tensor of its number
 
     @torch.no_grad()
     def loaded(self) -> str:

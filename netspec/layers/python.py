@@ -52,6 +52,8 @@ class Python(Layer):
     Unlike in PyTorch, the code is not in the net: it must be there where the net is used.
     """
 
+    carries_state = True
+
     place: Tensor
     """Is where the tops belong."""
 

@@ -41,6 +41,7 @@ class Recurrent(Layer):
             raise LayerError("num_output must be given and at least 1", PATH, "num_output")
         self.num_output = int(recurrent.num_output)
         self.expose_hidden = bool(recurrent.expose_hidden)
+        self.carries_state = not self.expose_hidden
         exposed = self.states if self.expose_hidden else 0
         _check_counts(len(bottoms), len(param.top), exposed)
         self.has_static = len(bottoms) > 2 + exposed

@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from netspec.data.on_device import Inputs, NextInputs, StaticInputs
+from netspec.inputs import laid_out
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver.average import Average
-from netspec.solver.passes import Passes
+from netspec.solver.passes import Inputs, Passes
 from netspec.solver.recorder import Recorder
 from netspec.solver.updates import Pace, Update
 
@@ -30,6 +30,30 @@ _FIELDS = (
     "rms_decay", "type", "weight_decay",
 )  # fmt: skip
 """The solver's fields that an update reads, besides those that its paces hold."""
+
+
+class StaticInputs:
+    """Tensors that keep their place for the inputs of some passes, in the shapes of the first `batches` and a memory
+    format."""
+
+    def __init__(self, batches: Sequence[Inputs], memory_format: torch.memory_format) -> None:
+        self.batches = [
+            {name: torch.empty_like(laid_out(given, memory_format)) for name, given in batch.items()}
+            for batch in batches
+        ]
+
+    def take(self, batches: Sequence[Inputs]) -> bool:
+        """Copy batches into the tensors; whether they fit: of others nothing is copied."""
+        if _shapes(batches) != _shapes(self.batches):
+            return False
+        for batch, places in zip(batches, self.batches, strict=True):
+            for name, given in batch.items():
+                places[name].copy_(given, non_blocking=True)
+        return True
+
+
+def _shapes(batches: Sequence[Inputs]) -> list[dict[str, torch.Size]]:
+    return [{name: given.shape for name, given in batch.items()} for batch in batches]
 
 
 class Captured(Generic[T]):
@@ -158,14 +182,14 @@ class CapturedNet:
     """A net that is called as `Net` is, without gradients; what it returns is overwritten by the next call."""
 
     def __init__(self, net: Net, recorder: Recorder, refuse: Callable[[str], None]) -> None:
-        self._net, self._next = net, NextInputs(net)
+        self._net = net
         self._blobs: Iterable[str] | None = None
         self._captured = Captured(self._forward, net, recorder, refuse)
 
     def __call__(self, *, blobs: Iterable[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
         """The outputs of the next batch, or the blobs that the inputs give."""
         self._blobs = blobs if blobs is None else tuple(blobs)
-        return self._captured.run([inputs or self._next()], (self._blobs, *_mode(self._net)))
+        return self._captured.run([inputs or self._net.next_inputs()], (self._blobs, *_mode(self._net)))
 
     def forget(self) -> None:
         """Capture anew, since something has changed that cannot be seen here."""

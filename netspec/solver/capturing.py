@@ -7,7 +7,6 @@ from functools import cached_property
 import torch
 
 from netspec.compiler import BuiltLayer
-from netspec.layers.recurrent import Recurrent
 from netspec.log import logger
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import Capture, Precision, SolverParameter
@@ -91,6 +90,6 @@ def _reason_of(layer: BuiltLayer) -> str:
     module, kind = layer.module, layer.node.param.type
     if kind in _TYPES:
         return _TYPES[kind]
-    if isinstance(module, Recurrent) and not module.expose_hidden:
+    if module.carries_state:
         return "carries its states from one pass to the next; with expose_hidden it does not"
     return "has hooks" if module._forward_hooks or module._forward_pre_hooks else ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from netspec.columns import aligned
 from netspec.forms.choice import Timed
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import Compile, RunState
@@ -51,7 +52,9 @@ class Forms:
             best = best_of(net, timed)
             saved = 1000 * sum(entry.gain for entry in timed if entry.site.key in best)
             yield f"test net {number - 1}" if number else "train net"
-            yield from _table([_row(entry, best.get(entry.site.key, "")) for entry in timed])
+            rows = [("layers", "bottoms", "forms, ms", "taken")]
+            rows += [_row(entry, best.get(entry.site.key, "")) for entry in timed]
+            yield from (f"  {line}" for line in aligned(rows))
             yield f"saved: {saved:.3g} ms an iteration" if best else "nothing to gain"
 
     def store(self, run: RunState) -> None:
@@ -67,15 +70,8 @@ class Forms:
         self._use(self._taken)
 
 
-def _row(entry: Timed, taken: str) -> tuple[str, ...]:
+def _row(entry: Timed, taken: str) -> tuple[str, str, str, str]:
     site = entry.site
     shapes = " ".join("x".join(map(str, shape)) for shape in site.bottoms)
     times = "  ".join(f"{name} {1000 * seconds:.3f}" for name, seconds in entry.seconds.items())
     return " ".join(layer.node.name for layer in site.layers), shapes, times, taken
-
-
-def _table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    rows = [("layers", "bottoms", "forms, ms", "taken"), *rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -7,9 +7,10 @@ import time
 import torch
 from torch import Tensor
 
-from netspec.forms.choice import digest, remembered
-from netspec.layers.recurrent import Recurrent
+from netspec.forms.choice import remembered
+from netspec.machine_memory import digest
 from netspec.net import Net
+from netspec.noise import made_inputs
 from netspec.spec import to_text
 
 FORMATS = {"CHANNELS_LAST": torch.channels_last, "CONTIGUOUS": torch.contiguous_format}
@@ -25,9 +26,9 @@ def faster_format(net: Net) -> str:
     to pass."""
     shapes = [net.blob_shapes[name] for name in net.compiled.inputs]
     layers = [layer.module for layer in net.compiled.layers]
-    if not all(len(shape) in (1, 4) for shape in shapes) or any(layer.has_effect for layer in layers):
+    if not all(len(shape) in (1, 4) for shape in shapes):
         return "CHANNELS_LAST"
-    if any(isinstance(layer, Recurrent) for layer in layers):
+    if any(layer.has_effect or layer.carries_state for layer in layers):
         return "CHANNELS_LAST"
     key = digest(f"{to_text(net.graph.document.message)} {shapes} {net.precision} {net.graph.state}")
     seconds = remembered(net.device, key, lambda: _measure(net))
@@ -38,9 +39,9 @@ def faster_format(net: Net) -> str:
 def _measure(net: Net) -> dict[str, float]:
     """The least seconds of a forward and backward pass in each format; blobs and random state are put back."""
     kept = [blob.detach().clone() for blobs in net.layer_params.values() for blob in blobs]
-    before = net.memory_format
+    before, net.memory_format = net.memory_format, torch.contiguous_format  # in which data layers hand out images
     with torch.random.fork_rng(devices=[]):
-        inputs = {name: _input(net.blob_shapes[name]) for name in net.compiled.inputs}
+        inputs = made_inputs(net)
         rounds = [{name: _seconds(net, name, inputs) for name in FORMATS} for _ in range(1 + _ROUNDS)]
     net.memory_format = before
     with torch.no_grad():
@@ -57,8 +58,3 @@ def _seconds(net: Net, name: str, inputs: dict[str, Tensor]) -> float:
     for param in net.params:
         param.tensor.grad = None
     return seconds
-
-
-def _input(shape: tuple[int, ...]) -> Tensor:
-    """Noise for images, the class 0 for labels."""
-    return torch.randn(shape) if len(shape) == 4 else torch.zeros(shape)

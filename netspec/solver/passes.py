@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from netspec.data.on_device import Inputs, NextInputs
 from netspec.errors import DataError
 from netspec.net import Net
 from netspec.solver.finite import first_not_finite
 from netspec.solver.loss_scale import LossScale
+
+Inputs = Mapping[str, Tensor]
+"""The inputs of a pass by name."""
 
 
 class Passes:
@@ -27,15 +28,11 @@ class Passes:
         """Whether the last gradients may move the weights: not where the scaled ones overflowed; there are none
         then."""
 
-    @cached_property
-    def _next(self) -> NextInputs:
-        return NextInputs(self._net)
-
     def take(self) -> list[dict[str, Tensor]]:
         """The batches of the next iteration. After a DataError the data layers stand where they stood before."""
         self._mark()
         try:
-            return [self._next() for _ in range(self._iter_size)]
+            return [self._net.next_inputs() for _ in range(self._iter_size)]
         except DataError:
             self._rewind()
             raise

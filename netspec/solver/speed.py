@@ -12,10 +12,12 @@ from netspec.allocator import keep_freed_memory
 from netspec.forms.blocks import Block, block_sites
 from netspec.forms.choice import Timed, choose, time_sites
 from netspec.forms.trial import Setting
+from netspec.inputs import fastest_format
 from netspec.log import logger
 from netspec.net import Net
 from netspec.precision import allow_tf32, computing_in, is_16_bit, is_fast, refusal, remark
 from netspec.schema.netspec_pb2 import Capture, Compile, MemoryFormat, Precision, SolverParameter
+from netspec.solver.layout import FORMATS
 from netspec.spec import Document
 
 _WORTH_MEASURING = 500
@@ -33,7 +35,6 @@ class Speed:
     compile: Compile.Kind
     capture: bool
     forms: bool | None
-    exact: bool
     remarks: tuple[str, ...]
 
     def prepare(self, net: Net) -> Net:
@@ -61,8 +62,7 @@ class Speed:
 
     def timed(self, net: Net) -> list[Timed]:
         """Every site of a net with the times of its forms."""
-        device = net.device
-        setting = Setting(device, net.memory_format or self.memory_format, lambda: computing_in(self.precision, device))
+        setting = Setting(net.device, net.memory_format, lambda: computing_in(self.precision, net.device))
         return time_sites(net.compiled, setting)
 
 
@@ -98,7 +98,6 @@ def decide(document: Document[SolverParameter], device: torch.device) -> Speed:
         solver.compile,
         _captures(document, device),
         solver.forms if solver.HasField("forms") else forms,
-        solver.exact,
         tuple(remarks),
     )
 
@@ -131,13 +130,12 @@ def _memory_format(
     solver: SolverParameter, device: torch.device, precision: Precision.Kind
 ) -> tuple[torch.memory_format, str]:
     """The memory format of images, and why."""
-    if solver.memory_format == MemoryFormat.CONTIGUOUS:
-        return torch.contiguous_format, "CONTIGUOUS: as asked for"
-    if solver.memory_format == MemoryFormat.CHANNELS_LAST:
-        return torch.channels_last, "CHANNELS_LAST: as asked for"
-    if device.type == "cpu" or is_16_bit(precision):
-        return torch.channels_last, "CHANNELS_LAST: convolutions are faster so"
-    return torch.contiguous_format, "CONTIGUOUS: convolutions in 32 bits are faster so"
+    if solver.memory_format != MemoryFormat.AUTO:
+        name = MemoryFormat.Kind.Name(solver.memory_format)
+        return FORMATS[name], f"{name}: as asked for"
+    if (fastest := fastest_format(device, precision)) == torch.channels_last:
+        return fastest, "CHANNELS_LAST: convolutions are faster so"
+    return fastest, "CONTIGUOUS: convolutions in 32 bits are faster so"
 
 
 def _captures(document: Document[SolverParameter], device: torch.device) -> bool:

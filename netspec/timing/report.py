@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
+from netspec.columns import aligned
 from netspec.log import logger
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import Precision
@@ -110,7 +111,7 @@ def _table(timing: Timing) -> Iterator[str]:
     for name, (forward, backward) in (("all layers", one_by_one), ("whole net", in_one)):
         shown = f"{1000 * backward:.3f}" if timing.backward.seconds else ""
         rows.append((name, "", f"{1000 * forward:.3f}", shown, "", _percent(least, forward + backward), ""))
-    return _aligned(rows, left=(0, 1, 6))
+    return aligned(rows, right=(2, 3, 4, 5))
 
 
 def _row(layer: LayerTime, timing: Timing) -> tuple[str, ...]:
@@ -131,7 +132,7 @@ def _where(timing: Timing) -> Iterator[str]:
         could = f"{1000 * layer.least:.3f} at the limit" if layer.least else ""
         share = _percent(layer.total, timing.layers_total)
         rows.append((f"  {_cut(layer.name, _LONGEST_NAME)}", share, f"{1000 * layer.total:.3f} ms", could))
-    return _aligned(rows, left=(0,))
+    return aligned(rows, right=(1, 2, 3))
 
 
 def _speeds(summary: Summary, timing: Timing) -> Iterator[str]:
@@ -140,13 +141,6 @@ def _speeds(summary: Summary, timing: Timing) -> Iterator[str]:
     yield f"forward {items / timing.forward.median:,.1f} {unit}/s"
     if timing.backward.seconds:
         yield f"forward and backward {items / timing.total:,.1f} {unit}/s"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        yield "  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(cells)).rstrip()
 
 
 def _bound(layer: LayerTime) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from netspec.data import convert as convert_module
-from netspec.data import hdf5_set
+from netspec.data import hdf5_set, thread_pool
 from netspec.data.convert import Damaged, census, convert, records
 from netspec.data.datum import decode
 from netspec.data.form import SAME, Form, record
@@ -151,8 +151,8 @@ def test_threads_change_nothing(part, tmp_path, pixels, encode, monkeypatch):
 
 def test_files_are_read_at_the_same_time(listed, monkeypatch):
     """While one file is waited for, another one is read."""
-    for name, number in (("_PART", 1), ("_THREADS", 2)):
-        monkeypatch.setattr(convert_module, name, number)
+    for module, name, number in ((convert_module, "_PART", 1), (thread_pool, "_THREADS", 2)):
+        monkeypatch.setattr(module, name, number)
     both, read = Barrier(2), ImageFile.read
     monkeypatch.setattr(ImageFile, "read", lambda file: both.wait(10) >= 0 and read(file))
     assert len(list(records(listed[0][:4], Form()))) == 4

@@ -9,7 +9,7 @@ import torch
 from google.protobuf import text_format
 
 from netspec import Net, parse_net
-from netspec.data import records
+from netspec.data import records, thread_pool
 from netspec.data.mean import write_mean
 from netspec.layers.sources import SOURCE_TYPES, Source, SourceContext
 from netspec.schema.netspec_pb2 import TEST, TRAIN, Datum, LayerParameter, NetParameter
@@ -122,7 +122,7 @@ def test_a_net_of_each_rank_draws_its_share(tmp_path, pixels, store_of):
 def test_decoding_threads_change_nothing(threads, fields, feed, monkeypatch):
     """However many threads decode, the sequence is the same."""
     whole = stream(feed(fields), BATCHES)
-    monkeypatch.setattr(records, "_THREADS", threads)
+    monkeypatch.setattr(thread_pool, "_THREADS", threads)
     monkeypatch.setattr(records, "_PART", 2)
     assert stream(feed(fields), BATCHES) == whole
 

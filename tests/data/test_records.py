@@ -1,6 +1,7 @@
 """Decoded sets: kept in memory or in a file, or decoded as they are used."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +175,7 @@ def test_room_is_left_on_the_disk(tmp_path, monkeypatch):
     """A cache file leaves half of the free space and a gibibyte."""
     gib = 1 << 30
     for free, size, fits in [(10 * gib, 5 * gib, True), (10 * gib, 6 * gib, False), (gib + 5, 6, False)]:
-        monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder, free=free: type("Usage", (), {"free": free}))
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder, free=free: type("Usage", (), {"free": free}))
         assert cache.has_room(tmp_path / "none" / "file", size) is fits
 
 

@@ -109,9 +109,9 @@ class _Trace(TorchDispatchMode):
         self._note(func, [leaf for leaf in tree_leaves((args, kwargs)) if not isinstance(leaf, Tensor)])
         for tensor in _tensors((args, kwargs)):
             self._look_at(tensor)
-        for argument, value in zip(func._schema.arguments, args, strict=False):
+        for index, argument in enumerate(func._schema.arguments):
             if argument.alias_info is not None and argument.alias_info.is_write:
-                self._keep(value)
+                self._keep(args[index] if index < len(args) else kwargs.get(argument.name))
         result = func(*args, **kwargs)
         given = self._given.keys()
         self._made |= {_place(tensor) for tensor in _tensors(result)} - given

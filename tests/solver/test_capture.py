@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from netspec.solver.capture import WARM_UP
 from netspec.solver.recorder import CudaRecorder
 
 Build = Callable[..., Solver]
+T = TypeVar("T")
 Recording = Callable[..., list[FakeRecorder]]
 HERE = Path(__file__).parent
 ITERATIONS = 20
@@ -168,18 +169,22 @@ def test_an_edit_of_the_solver_file_is_followed(
     solver.close()
 
 
-def test_a_resumed_run_is_the_uninterrupted_one(solver_of: Build, recording: Recording) -> None:
-    """Where a snapshot was taken from captured iterations, what follows is the same to the bit, dropout too."""
-    recording()
-    fields = {"snapshot": 0, "test_interval": 7, "test_iter": [5]}
-    straight = solver_of(**fields)
+def uninterrupted_and_resumed(build: Build, look: Callable[[Solver], T], **fields: Any) -> tuple[T, T]:
+    """What a look at a run finds at its end, and what it finds at that of a run that resumed in its middle."""
+    straight = build(**fields)
     straight.step(10)
     straight.snapshot()
     straight.step(10)
-    expected = everything(straight)
-    solver = resumed(solver_of, **fields)
+    expected = look(straight)
+    solver = resumed(build, **fields)
     solver.step(10)
-    assert_identical(everything(solver), expected)
+    return expected, look(solver)
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(solver_of: Build, recording: Recording) -> None:
+    """Where a snapshot was taken from captured iterations, what follows is the same to the bit, dropout too."""
+    recording()
+    assert_identical(*uninterrupted_and_resumed(solver_of, everything, snapshot=0, test_interval=7, test_iter=[5]))
 
 
 def test_restoring_captures_anew(trained: Any, solver_of: Build, recording: Recording) -> None:
@@ -325,12 +330,4 @@ def test_a_gpu_is_not_waited_for(on_a_gpu: Build) -> None:
 @CUDA
 def test_a_gpu_goes_on_to_the_bit(on_a_gpu: Build) -> None:
     """A run that resumes draws the numbers for dropout that the uninterrupted one draws."""
-    fields = {"test_interval": 0, "exact": True}
-    straight = on_a_gpu(**fields)
-    straight.step(10)
-    straight.snapshot()
-    straight.step(10)
-    expected = blobs(straight)
-    solver = resumed(on_a_gpu, **fields)
-    solver.step(10)
-    assert same(blobs(solver), expected)
+    assert same(*uninterrupted_and_resumed(on_a_gpu, blobs, test_interval=0, exact=True))

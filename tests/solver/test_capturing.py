@@ -16,6 +16,7 @@ from torch import Tensor
 from netspec import Solver, SpecError
 from netspec.layers import LAYER_TYPES, Layer
 from netspec.schema.netspec_pb2 import Capture, NetParameter, Precision
+from netspec.solver import layout
 from netspec.solver.capture import WARM_UP
 from netspec.solver.capturing import reason_against
 
@@ -128,6 +129,14 @@ def both_passes(built: Layer, bottoms: list[Tensor]) -> list[Tensor]:
     if learning := [top.sum() for top in tops if top.requires_grad]:
         torch.autograd.backward(learning)
     return [top.detach() for top in tops]
+
+
+@pytest.mark.parametrize("case", ["HDF5Output", "LSTM", "Python"])
+def test_no_pass_is_tried_where_it_would_count(opened: Build, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """The memory format of such a net is not measured: a pass more would write, move on states, or run code."""
+    monkeypatch.setattr(layout, "_measure", lambda net: {"CHANNELS_LAST": 2.0, "CONTIGUOUS": 1.0})
+    assert layout.faster_format(opened().net) == "CONTIGUOUS"
+    assert layout.faster_format(opened(LAYERS[case]).net) == "CHANNELS_LAST"
 
 
 def test_layers_with_hooks_are_not_captured(
