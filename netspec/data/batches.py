@@ -64,10 +64,16 @@ class Batches(ABC, Generic[Loaded]):
         """Draw from another seed."""
         self.seed = seed
 
-    def after(self, position: int, rank: int = 0, ranks: int = 1) -> Iterator[Loaded]:
-        """Whole batches without end, after `position` records: of each `ranks` of them the one of `rank`."""
-        for first in count(position + rank * self.size, ranks * self.size):
-            positions = np.arange(first, first + self.size)
+    def at_once(self) -> int:
+        """How many batches may be made as one: more than one only where that changes no number."""
+        return 1
+
+    def after(self, position: int, rank: int = 0, ranks: int = 1, several: bool = False) -> Iterator[Loaded]:
+        """Whole batches without end, after `position` records: of each `ranks` of them the one of `rank`; `several` as
+        one, where they may be."""
+        records = self.size * (self.at_once() if several and ranks == 1 else 1)
+        for first in count(position + rank * self.size, ranks * records):
+            positions = np.arange(first, first + records)
             yield self.load(self.choose(positions), positions)
 
     def once(self, rank: int = 0, ranks: int = 1) -> Iterator[Loaded]:
@@ -84,9 +90,28 @@ class Batches(ABC, Generic[Loaded]):
         how the log names where they come from."""
         if self.device.type == "cpu":
             done = Prefetch(map(self.finish, batches), depth, origin)
-            return done, done
+            return done, _Cut(done, self.size)
         loaded = Prefetch(map(self.pin, batches) if self.device.type == "cuda" else batches, depth, origin)
         return loaded, map(self.finish, loaded)
+
+
+class _Cut:
+    """The batches of `size` records in tops of more of them; of fewer, what there is."""
+
+    def __init__(self, made: Iterator[Tops], size: int) -> None:
+        self._made, self._size = made, size
+        self._tops: Tops = ()
+        self._next = self._end = 0
+
+    def __iter__(self) -> _Cut:
+        return self
+
+    def __next__(self) -> Tops:
+        if self._next >= self._end:
+            self._tops = next(self._made)
+            self._next, self._end = 0, len(self._tops[0])
+        first, self._next = self._next, self._next + self._size
+        return self._tops if self._end <= self._size else tuple(top[first : self._next] for top in self._tops)
 
 
 class TensorBatches(Batches[Tops]):

@@ -67,7 +67,8 @@ class Feed:
         """The next batch, one tensor a top. What failed in the background is raised here."""
         started = time.perf_counter()
         if self._running is None:
-            loaded = self._watch.over(self._batches.after(self._position, *self._share))
+            several = self._batches.device.type == "cpu"  # where `start` cuts them
+            loaded = self._watch.over(self._batches.after(self._position, *self._share, several=several))
             ahead, self._running = self._batches.start(loaded, self._prefetch, self._origin)
             # Also stops the thread when the feed is forgotten or the interpreter ends.
             self._stop = weakref.finalize(self, ahead.close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +27,9 @@ from netspec.errors import DataError
 from netspec.layers.base import LayerError
 from netspec.layers.sources import SourceContext
 from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter, LayerParameter, TransformationParameter
+
+_LARGEST_AT_ONCE = 256 << 10
+"""In bytes of what the net sees."""
 
 
 class ImageSet(Protocol):
@@ -92,6 +96,13 @@ class ImageBatches(Batches[Batch]):
     def reseed(self, seed: int) -> None:
         super().reseed(seed)
         self._transform.reseed(seed)
+
+    def at_once(self) -> int:
+        """Small batches of decoded images as one: for one of a few kilobytes Python takes longer than the work, and
+        keeps the training from going on meanwhile."""
+        if self._mixing or not isinstance(self._images, Records) or self._images.kept() is None:
+            return 1
+        return max(1, _LARGEST_AT_ONCE // (4 * math.prod(self.shapes[0])))
 
     def choose(self, positions: Indices) -> Indices:
         return self._order(positions, self.seed)

@@ -61,7 +61,7 @@ def test_memory_of_another_size_is_let_go(buffers):
 def test_batches_allocate_nothing_in_the_steady_state(pixels, store_of, opened):
     """Of 40 more batches no more bytes stay in memory than those of the few that are prepared ahead and the one at
     work, and each batch lies where one lay before."""
-    size, prefetch = 16, 2
+    size, prefetch = 96, 2  # no batches so small that several are made as one
     source = opened(
         f'type: "Data" top: "data" top: "label" data_param {{ source: "{store_of(pixels(40, 3, 20, 20))}" '
         f"batch_size: {size} prefetch: {prefetch} shuffle: true }} "
