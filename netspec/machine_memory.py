@@ -63,6 +63,11 @@ def layer_text(param: LayerParameter) -> str:
     return str(message)
 
 
+def stamp(folder: Path) -> str:
+    """A text that changes with the modules of a folder, for what depends on how they compute."""
+    return str([(file.name, file.stat().st_mtime_ns) for file in sorted(folder.glob("*.py"))])
+
+
 def digest(text: str) -> str:
     """A short name of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:24]

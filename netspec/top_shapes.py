@@ -16,7 +16,7 @@ from torch import Tensor
 from netspec.files import cache_folder
 from netspec.layers import base
 from netspec.layers.base import LAYER_TYPES, Layer, Shape
-from netspec.machine_memory import MachineMemory, digest, layer_text
+from netspec.machine_memory import MachineMemory, digest, layer_text, stamp
 from netspec.schema.netspec_pb2 import LayerParameter
 
 _OWN = f"{Layer.__module__.rpartition('.')[0]}."
@@ -54,8 +54,7 @@ def _depends_on_text_alone(layer: Layer, param: LayerParameter) -> bool:
 @lru_cache(maxsize=1)
 def _memory(folder: Path) -> MachineMemory[list[list[int]]]:
     """The shapes that are known in a cache folder, as this PyTorch and these sources of the layers find them."""
-    sources = [(file.name, file.stat().st_mtime_ns) for file in sorted(Path(base.__file__).parent.glob("*.py"))]
-    return MachineMemory(folder, "shapes", f"{torch.__version__} {sources}", _are_shapes)
+    return MachineMemory(folder, "shapes", f"{torch.__version__} {stamp(Path(base.__file__).parent)}", _are_shapes)
 
 
 def _are_shapes(entry: object) -> bool:

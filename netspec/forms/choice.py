@@ -15,7 +15,7 @@ from netspec.compiler import Compiled
 from netspec.files import cache_folder
 from netspec.forms.base import PLAIN, Site, sites
 from netspec.forms.trial import Setting, measure
-from netspec.machine_memory import MachineMemory, digest, layer_text
+from netspec.machine_memory import MachineMemory, digest, layer_text, stamp
 
 _WORTH = 0.97
 """A form must take less than this share of the plain layers' time."""
@@ -88,7 +88,7 @@ def remembered(device: torch.device, key: str, measure: Callable[[], dict[str, f
 
 def _memory(device: torch.device) -> MachineMemory[dict[str, float]]:
     """The seconds of several ways, by name, under a key that tells what was measured."""
-    return MachineMemory(cache_folder(), "times", environment(device), _is_times)
+    return MachineMemory(cache_folder(), "times", f"{environment(device)} {stamp(Path(__file__).parent)}", _is_times)
 
 
 def environment(device: torch.device) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from netspec.forms.base import Form, form
 from netspec.forms.precision import cast
-from netspec.forms.product import multiply, rows_of, takes_images, top_of
+from netspec.forms.product import affine, takes_images
 from netspec.layers.base import Layer, Shape
 from netspec.layers.convolution import Convolution
 
@@ -54,11 +54,17 @@ class _PatchConvolution(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], pad: Sequence[int], group: int
     ) -> Tensor:
         windows = _windows(x, weight.shape[2:], stride, pad)
-        rows = rows_of(windows, group)
-        kernels = weight.permute(0, 2, 3, 1).reshape(group, len(weight) // group, -1)
+        rows = _rows(windows, group)
         ctx.save_for_backward(x, weight, rows)
         ctx.stride, ctx.pad, ctx.group = stride, pad, group
-        return top_of(rows, kernels, bias, windows.shape[:3])
+        shape = len(x), len(weight), *windows.shape[1:3]
+        top = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        kernels = weight.permute(0, 2, 3, 1).reshape(group, len(weight) // group, -1)
+        biases = [None] * group if bias is None else bias.chunk(group)
+        # One group after the other: as a batch they are slower in BF16.
+        for parts in zip(rows, kernels, biases, _rows(top.permute(0, 2, 3, 1), group), strict=True):
+            affine(*parts)
+        return top  # no view, so that a ReLU may overwrite it
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -68,9 +74,9 @@ class _PatchConvolution(torch.autograd.Function):
         if of_x:
             grads[0] = _bottom_gradient(ctx, x, weight, grad)
         if of_weight:
-            outer = rows_of(grad.permute(0, 2, 3, 1), ctx.group)
-            kernels = multiply(outer.mT, rows).reshape(len(weight), *weight.shape[2:], weight.shape[1])
-            grads[1] = kernels.permute(0, 3, 1, 2)
+            outer = _rows(grad.permute(0, 2, 3, 1), ctx.group)
+            kernels = torch.cat([torch.mm(out.t(), patches) for out, patches in zip(outer, rows, strict=True)])
+            grads[1] = kernels.view(len(weight), *weight.shape[2:], weight.shape[1]).permute(0, 3, 1, 2)
         if of_bias:
             grads[2] = grad.sum((0, 2, 3))
         return tuple(grads)
@@ -80,6 +86,12 @@ def _windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], pad: Seque
     """A view of what lies under the window at each of its places: (N, H', W', kernel_h, kernel_w, C)."""
     padded = F.pad(x, (pad[1], pad[1], pad[0], pad[0])).permute(0, 2, 3, 1)
     return padded.unfold(1, kernel[0], stride[0]).unfold(2, kernel[1], stride[1]).movedim(3, 5)
+
+
+def _rows(x: Tensor, group: int) -> Tensor:
+    """(N, H, W, ..., C) as one matrix a group, with a row for each place: (group, N H W, ... C / group)."""
+    parts = x.view(*x.shape[:-1], group, x.shape[-1] // group)
+    return parts.movedim(-2, 0).flatten(1, 3).flatten(2)
 
 
 def _bottom_gradient(ctx: Any, x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:

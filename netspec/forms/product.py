@@ -36,28 +36,44 @@ class Product(Form):
         (layer,) = self.of
         assert isinstance(layer, Convolution)
         x, weight, bias = cast(bottoms[0], layer.weight, layer.bias)
-        x = x.permute(0, 2, 3, 1)[:, :: layer.stride[0], :: layer.stride[1]]
-        y: Tensor = _RowProduct.apply(rows_of(x), weight.flatten(1)[None], bias, x.shape[:3])
+        y: Tensor = _RowProduct.apply(x if layer.stride == (1, 1) else _strided(x, layer.stride), weight, bias)
         return y
 
 
+def _strided(x: Tensor, stride: Sequence[int]) -> Tensor:
+    """Every stride-th row and column, in channels-last memory."""
+    return x[:, :, :: stride[0], :: stride[1]].contiguous(memory_format=torch.channels_last)
+
+
 class _RowProduct(torch.autograd.Function):
+    """Few and plain operations: on small maps they are what takes the time."""
+
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, kernels: Tensor, bias: Tensor | None, places: Sequence[int]) -> Tensor:
-        ctx.save_for_backward(rows, kernels)
-        return top_of(rows, kernels, bias, places)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        number, channels, height, width = x.shape
+        shape = number, len(weight), height, width
+        top = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        affine(_rows(x), weight.view(-1, channels), bias, _rows(top))
+        return top  # no view, so that a ReLU may overwrite it
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, kernels = ctx.saved_tensors
-        of_rows, of_kernels, of_bias = ctx.needs_input_grad[:3]
-        outer = rows_of(grad.permute(0, 2, 3, 1))
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        number, channels, height, width = x.shape
+        outer = _rows(grad)
+        below = torch.mm(outer, weight.view(-1, channels)).view(number, height, width, channels) if of_x else None
         return (
-            multiply(outer, kernels) if of_rows else None,
-            multiply(outer.mT, rows) if of_kernels else None,
-            grad.sum((0, 2, 3)) if of_bias else None,
-            None,
+            None if below is None else below.permute(0, 3, 1, 2),
+            torch.mm(outer.t(), _rows(x)).view(weight.shape) if of_weight else None,
+            outer.sum(0) if of_bias else None,
         )
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(N, C, H, W) as a matrix with a row for each place; a view where the memory is channels-last."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
 def takes_images(layer: Convolution, bottoms: Sequence[Shape]) -> bool:
@@ -65,25 +81,9 @@ def takes_images(layer: Convolution, bottoms: Sequence[Shape]) -> bool:
     return len(bottoms) == 1 and len(bottoms[0]) == 4 and layer.axis == 1
 
 
-def rows_of(x: Tensor, group: int = 1) -> Tensor:
-    """(N, H, W, ..., C) as one matrix a group, with a row for each place: (group, N H W, ... C / group)."""
-    parts = x.view(*x.shape[:-1], group, x.shape[-1] // group)
-    return parts.movedim(-2, 0).flatten(1, 3).flatten(2)
-
-
-def top_of(rows: Tensor, kernels: Tensor, bias: Tensor | None, places: Sequence[int]) -> Tensor:
-    """(group, N H W, K) times (group, O / group, K), as a top (N, O, H, W) in channels-last memory; `places` are
-    N, H, W. It is no view, so that a ReLU may overwrite it."""
-    group, number, height, width = len(kernels), *places
-    shape = number, group * kernels.shape[1], height, width
-    top = torch.empty(shape, dtype=rows.dtype, device=rows.device, memory_format=torch.channels_last)
-    multiply(rows, kernels.mT, rows_of(top.permute(0, 2, 3, 1), group))
-    return top if bias is None else top.add_(bias[:, None, None])
-
-
-def multiply(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """The product of the matrices of each group. One after the other: as a batch they are slower in BF16."""
-    out = a.new_empty((len(a), a.shape[1], b.shape[2])) if out is None else out
-    for group in range(len(a)):
-        torch.mm(a[group], b[group], out=out[group])
-    return out
+def affine(rows: Tensor, kernels: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    """rows (N, C) times the transpose of kernels (O, C), plus bias (O,), into out (N, O)."""
+    if bias is None:
+        torch.mm(rows, kernels.t(), out=out)
+    else:
+        torch.addmm(bias, rows, kernels.t(), out=out)

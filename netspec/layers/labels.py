@@ -81,12 +81,22 @@ def class_numbers(labels: Tensor, scores: Tensor, axis: int, layer: str, ignore_
     """
     numbers = labels.reshape(scores.shape[:axis] + scores.shape[axis + 1 :]).long()
     if numbers.device.type == "cpu":
-        classes = scores.shape[axis]
-        known = (numbers >= 0) & (numbers < classes) | (numbers == ignore_label)
-        reason = f'layer "{layer}": a label is none of the classes 0 to {classes - 1}'
-        if torch.compiler.is_compiling():
-            # PyTorch's compiler puts the text into C++ as it is.
-            torch._assert_async(known.all(), reason.replace('"', "'").replace("\\", "/"))
-        elif not known.all():
-            raise DataError(f"{reason}, but {numbers[~known][0]}")
+        _check_classes(numbers, scores.shape[axis], layer, ignore_label)
     return numbers
+
+
+def _check_classes(numbers: Tensor, classes: int, layer: str, ignore_label: int) -> None:
+    reason = f'layer "{layer}": a label is none of the classes 0 to {classes - 1}'
+    if torch.compiler.is_compiling():
+        # PyTorch's compiler puts the text into C++ as it is.
+        torch._assert_async(_known(numbers, classes, ignore_label).all(), reason.replace('"', "'").replace("\\", "/"))
+    elif numbers.numel():
+        least, most = numbers.aminmax()  # in most batches all there is to do
+        if least < 0 or most >= classes:
+            known = _known(numbers, classes, ignore_label)
+            if not known.all():
+                raise DataError(f"{reason}, but {numbers[~known][0]}")
+
+
+def _known(numbers: Tensor, classes: int, ignore_label: int) -> Tensor:
+    return (numbers >= 0) & (numbers < classes) | (numbers == ignore_label)
