@@ -2,6 +2,7 @@
 """Trains the net of a solver file; what `caffe train` was."""
 
 import argparse
+import gc
 import logging
 import shlex
 import sys
@@ -46,11 +47,14 @@ def resume_command(args: argparse.Namespace, snapshot: object) -> str:
 
 def main() -> int:
     args = parse()
+    gc.disable()  # what is loaded now stays: to look through it for garbage, now and at the end, takes 0.3 s
     from netspec import Solver, log_to_stderr, readable_errors
     from netspec.errors import DivergedError
     from netspec.solver.preview import preview
     from netspec.templates import definitions
 
+    gc.freeze()
+    gc.enable()
     log_to_stderr(logging.WARNING if args.quiet or args.dry_run or args.plan else logging.INFO)
     with readable_errors():
         settings = [*args.settings, *([f"weights={args.weights}"] if args.weights else [])]
