@@ -45,6 +45,7 @@ def train(folder: Path, *arguments: str) -> None:
     os.chdir(folder)
     sys.stderr = (folder / "log").open("w", buffering=1)
     sys.argv = [str(TOOL), *arguments]
+    sys.path.insert(0, str(TOOL.parent))  # as Python does for a script
     runpy.run_path(str(TOOL), run_name="__main__")
 
 
