@@ -24,9 +24,9 @@ from compile_speed import resnet152
 from torchvision_nets.alexnet import alexnet
 from torchvision_nets.googlenet import googlenet
 from torchvision_nets.inception import inception_v3
-from torchvision_nets.squeezenet import squeezenet
 from zoo_densenet import densenet
 from zoo_resnet import resnet, stem
+from zoo_squeezenet import squeeze_and_expand
 from zoo_vgg import vgg
 
 TOLERANCE = 1e-5
@@ -82,8 +82,12 @@ CASES = (
         outputs=("fc", "aux2/fc", "aux1/fc"),
     ),
     Case("densenet161", lambda n, c, t: densenet(n, n.data, c)),
-    Case("squeezenet1_0", lambda n, c, t: squeezenet(n, "1.0", c, 0), {"dropout": 0}, outputs=("pool10",)),
-    Case("squeezenet1_1", lambda n, c, t: squeezenet(n, "1.1", c, 0), {"dropout": 0}, outputs=("pool10",)),
+    Case(
+        "squeezenet1_0", lambda n, c, t: squeeze_and_expand(n, n.data, "1.0", c, 0), {"dropout": 0}, outputs=("pool10",)
+    ),
+    Case(
+        "squeezenet1_1", lambda n, c, t: squeeze_and_expand(n, n.data, "1.1", c, 0), {"dropout": 0}, outputs=("pool10",)
+    ),
     Case(
         "inception_v3",
         lambda n, c, t: inception_v3(n, c, 0, t),

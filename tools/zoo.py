@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +19,22 @@ ZOO = Path(__file__).resolve().parents[1] / "zoo"
 NETS = {
     "resnet18": "zoo_resnet",
     "resnet18_3x3": "zoo_resnet",
+    "resnet34": "zoo_resnet",
+    "resnet34_preact": "zoo_resnet",
+    "resnet50": "zoo_resnet",
+    "resnet152": "zoo_resnet",
     "vgg16": "zoo_vgg",
+    "vgg16_224": "zoo_vgg",
     "googlenet": "zoo_googlenet",
+    "bvlc_googlenet": "zoo_bvlc_googlenet",
     "densenet161": "zoo_densenet",
+    "squeezenet": "zoo_squeezenet",
+    "inception_small": "zoo_inception",
+    "inception_refined": "zoo_inception",
+    "vgg_f": "zoo_factorized",
+    "vgg_y": "zoo_factorized",
+    "vgg_z": "zoo_factorized",
+    "inception_v3_small": "zoo_factorized",
 }
 """The module that has the function of each net. The docstring of a function is the comment on top of the net's file."""
 
@@ -52,31 +66,47 @@ def net_text(net: NetParameter) -> str:
 
 
 def layer_text(layer: LayerParameter) -> str:
-    """The text of a layer; where it takes several lines, its name and blobs come first, then a line for each field."""
+    """The text of a layer: one line or, where that is too long, its name and blobs, then a line for each message."""
+    return "\n".join(_block("layer", layer))
+
+
+def _block(name: str, message: Message, indent: str = "") -> list[str]:
+    """The lines of a message: those of its messages come behind those of its other fields."""
     from google.protobuf.message import Message
 
-    if len(line := f"layer {{ {_one_line(layer)} }}") <= _WIDTH:
-        return line
-    new = type(layer)
-    head, messages = new(), []
-    head.CopyFrom(layer)
-    for field, value in layer.ListFields():
-        if field.message_type is not None:
-            parts = [value] if isinstance(value, Message) else value
-            messages.append(" ".join(f"{field.name} {{ {_one_line(part)} }}" for part in parts))
-            head.ClearField(field.name)
-    lines = [_one_line(head)]
-    if len(lines[0]) > _WIDTH - 2:
-        head.ClearField("bottom")
-        head.ClearField("top")
-        lines = [_one_line(part) for part in (head, new(bottom=layer.bottom), new(top=layer.top))]
-    return "\n".join(["layer {", *(f"  {line}" for line in (*lines, *messages)), "}"])
+    if len(line := f"{indent}{name} {{ {_one_line(message)} }}") <= _WIDTH:
+        return [line]
+    inner = f"{indent}  "
+    plain, blocks = type(message)(), list[str]()
+    plain.CopyFrom(message)
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        plain.ClearField(field.name)
+        parts = [value] if isinstance(value, Message) else value
+        if len(line := inner + " ".join(f"{field.name} {{ {_one_line(part)} }}" for part in parts)) <= _WIDTH:
+            blocks.append(line)
+        else:
+            blocks += [line for part in parts for line in _block(field.name, part, inner)]
+    return [f"{indent}{name} {{", *_filled(_one_line(plain), inner), *blocks, f"{indent}}}"]
+
+
+def _filled(text: str, indent: str) -> list[str]:
+    """The fields of a text, each as a whole, on lines as long as they may be."""
+    lines = list[str]()
+    for field in re.split(r" (?=\w+: )", text):
+        if lines and len(f"{lines[-1]} {field}") <= _WIDTH:
+            lines[-1] += f" {field}"
+        else:
+            lines.append(indent + field)
+    return lines
 
 
 def _one_line(message: Message) -> str:
     from google.protobuf.text_format import MessageToString
 
-    return MessageToString(message, as_one_line=True)
+    text: str = MessageToString(message, as_one_line=True, use_short_repeated_primitives=True)
+    return re.sub(r"\[([^ ]+)\]", r"\1", text)  # of one number no list
 
 
 if __name__ == "__main__":

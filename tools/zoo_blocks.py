@@ -1,4 +1,4 @@
-"""What the nets of the zoo are made of: layers that often stand together, the data before them, the loss behind."""
+"""What the nets of the zoo are made of: layers that often stand together, and the loss behind them."""
 
 from __future__ import annotations
 
@@ -9,35 +9,26 @@ from netspec import layers as L
 from netspec.builder import Top
 from netspec.schema.netspec_pb2 import NetParameter
 
-CLASSES = 200
-SET = "data/tiny-imagenet"
-
 Kernel: TypeAlias = int | tuple[int, int]
 
 _FILLER = {"weight_filler": {"type": "msra"}}
 _EPS = 1e-5  # BatchNorm's, unless said
 
-
-def start(batch: int) -> NetSpec:
-    """A spec with its data: whole images, mirrored in training."""
-    n = NetSpec()
-    mean = {"mean_file": f"{SET}/mean.binaryproto"}
-    train = {"source": f"{SET}/train_lmdb", "batch_size": batch, "backend": "LMDB", "shuffle": True}
-    test = {"source": f"{SET}/val_lmdb", "batch_size": 100, "backend": "LMDB"}
-    n.data, n.label = L.Data(
-        ntop=2, include={"phase": "TRAIN"}, transform_param={"mirror": True, **mean}, data_param=train
-    )
-    n.test_data = L.Data(
-        name="data", top=["data", "label"], ntop=0,
-        include={"phase": "TEST"}, transform_param=mean, data_param=test,
-    )  # fmt: skip
-    return n
+MULTIPLIERS = [{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 0}]
+"""Caffe's usual ones: biases learn twice as fast and do not decay."""
 
 
-def end(n: NetSpec, name: str, scores: Top) -> NetParameter:
-    """The net of that name, with its loss and its accuracy."""
+def end(n: NetSpec, name: str, scores: Top, top5: bool = False) -> NetParameter:
+    """The net of that name, with its loss and its accuracy, of the first class or of the first five too."""
     n.loss = L.SoftmaxWithLoss(scores, n.label)
     n.accuracy = L.Accuracy(scores, n.label, include={"phase": "TEST"})
+    if top5:
+        n.accuracy_top5 = L.Accuracy(scores, n.label, top_k=5, include={"phase": "TEST"})
+    return named(n, name)
+
+
+def named(n: NetSpec, name: str) -> NetParameter:
+    """The net of that name."""
     net = n.to_proto()
     net.name = name
     return net
@@ -52,7 +43,7 @@ def put(n: NetSpec, name: str, top: Any) -> Top:
 
 def conv(n: NetSpec, name: str, bottom: Top, outputs: int, kernel: Kernel, **settings: Any) -> Top:
     """A convolution."""
-    return put(n, name, L.Convolution(bottom, num_output=outputs, kernel_size=kernel, **_FILLER, **settings))
+    return put(n, name, L.Convolution(bottom, num_output=outputs, kernel_size=kernel, **{**_FILLER, **settings}))
 
 
 def conv_relu(n: NetSpec, name: str, bottom: Top, outputs: int, kernel: Kernel, **settings: Any) -> Top:
@@ -106,4 +97,4 @@ def dropout(n: NetSpec, name: str, bottom: Top, ratio: float) -> Top:
 
 def full(n: NetSpec, name: str, bottom: Top, outputs: int, **settings: Any) -> Top:
     """A fully connected layer."""
-    return put(n, name, L.InnerProduct(bottom, num_output=outputs, **_FILLER, **settings))
+    return put(n, name, L.InnerProduct(bottom, num_output=outputs, **{**_FILLER, **settings}))

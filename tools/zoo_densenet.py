@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from zoo_blocks import CLASSES, bn_relu, conv, conv_bn_relu, end, full, global_pool, pool, put, start
+from zoo_blocks import bn_relu, conv, conv_bn_relu, end, full, global_pool, pool, put
+from zoo_data import CLASSES, MKRTCHYAN, start
 
 from netspec import NetSpec
 from netspec import layers as L
@@ -16,11 +17,12 @@ def densenet161() -> NetParameter:
     """DenseNet-161 on Tiny ImageNet (200 classes, whole images of 64x64).
     Source: G. Huang, Z. Liu, L. van der Maaten, K. Weinberger, "Densely Connected Convolutional Networks" (2016),
     growth rate 48; used by Mkrtchyan, "Plain CNNs to DenseNet" (2022). Nothing is changed for the smaller image but the
-    200 outputs. As in torchvision, the padded pooling rounds down.
+    200 outputs. As in torchvision, the padded pooling rounds down. Training and test images, and what was open of them,
+    are as in zoo/resnet18.prototxt.
     Parameters: 26,913,800.
     Published: 0.51 of the validation images after 8 epochs. Reached: not run yet.
     """
-    n = start(batch=256)
+    n = start(256, MKRTCHYAN)
     return end(n, "DenseNet-161", densenet(n, n.data, CLASSES))
 
 
