@@ -1,55 +1,145 @@
-"""Makes the net that a .caffemodel carries ready to score: data layers become inputs, and losses what they score."""
+"""The deploy view of a net, ready to score: data layers become inputs, and losses what they score."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
+from netspec.deploy_shapes import channels, stated_shapes
 from netspec.errors import SnapshotError, SpecError
+from netspec.graph import build
 from netspec.layers import LAYER_TYPES
-from netspec.layers.base import Shape
-from netspec.layers.sources import SOURCE_TYPES, image_size
-from netspec.schema.netspec_pb2 import BlobShape, InputParameter, LayerParameter, NetParameter
+from netspec.layers.sources import SOURCE_TYPES
+from netspec.positions import FieldPath
+from netspec.schema.netspec_pb2 import BlobShape, InputParameter, LayerParameter, NetParameter, NetState
 from netspec.spec import Document, to_text
 from netspec.upgrade import upgrade_net
 from netspec.weights.definition import read_definition
 
-T = TypeVar("T")
-
-_SCORES = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
+_SCORES = {"SoftmaxWithLoss": "Softmax", "InfogainLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
 """Losses that compare a function of their bottom with the labels, and the layer type of that function."""
 
-_WEIGHT_AXES = 4
-"""Of a convolution over images."""
+LEARNING = frozenset({
+    "BN", "BatchNorm", "Bias", "Convolution", "ConvolutionDepthwise", "Deconvolution", "DepthwiseConvolution", "Embed",
+    "InnerProduct", "LSTM", "Normalize", "PReLU", "Parameter", "Python", "RNN", "Scale",
+})  # fmt: skip
+"""Layer types that have blobs, or may have some."""
+
+_OF_TRAINING = ("blobs", "phase", "include", "exclude", "loss_weight")
+"""Fields of a layer that a deploy net does without."""
 
 
 def deploy_net(path: str | Path, shapes: Mapping[str, Sequence[int]]) -> Document[NetParameter]:
     """The deploy net of a .caffemodel of any age.
 
-    What was put in for training goes: the data layers, the losses, what reads labels, Caffe's own Split layers. Each
-    input has its shape from `shapes`, or batch 1, the channels of the first convolution and the size of the data
-    layer's images. SpecError where it has none, SnapshotError where the file is damaged or a fork's layer cannot be
-    read.
+    What was put in for training goes: the data layers, the losses with their auxiliary heads, what reads labels,
+    Caffe's own Split layers. Each input has its shape from `shapes`, or batch 1, the channels of the first convolution
+    and the size of the data layer's images. SpecError where it has none, SnapshotError where the file is damaged or a
+    fork's layer cannot be read.
     """
     definition = read_definition(Path(path))
-    if not definition.net.input_shape and not definition.net.input_dim:
-        definition.net.ClearField("input")  # names alone, as Caffe wrote them for some time
-    trained = _without_splits(upgrade_net(definition.net).layer)
-    layers = _without_dead_ends([*_scoring(trained)])
+    trained = _without_splits(_upgraded(definition.net).layer)
+    layers = _deployed(trained)
     if not layers:
         raise SnapshotError(f"{path}: no layer with weights is in it, so there is nothing to score")
     for layer in layers:
         if layer.name in definition.unread:
             reason = f"{definition.unread[layer.name]} has a form that only its fork of Caffe can read"
             raise SnapshotError(f'{path}: layer "{layer.name}": {reason}')
-    known = {**_image_shapes(trained), **_stated_shapes(trained), **shapes}
-    inputs = [_input(path, name, known.get(name, ())) for name in _unmade(layers)]
-    net = NetParameter(name=definition.net.name, layer=[*inputs, *layers])
-    for layer in net.layer:
-        layer.ClearField("blobs")
-        layer.ClearField("phase")
+    net = _net(definition.net.name, _inputs(str(path), trained, layers, shapes), layers)
     return Document(net, to_text(net), str(path))
+
+
+def deploy_view(
+    document: Document[NetParameter], state: NetState, shapes: Mapping[str, Sequence[int]]
+) -> Document[NetParameter]:
+    """The deploy view of a train/test net in a phase, by the rules of `deploy_net`; a net that is one already stays.
+
+    Each input has its shape from `shapes`, or as the text gives it. Errors about a layer show its place in the text.
+    SpecError where the net has nothing to score or the shape of an input is not known.
+    """
+    nodes = build(document, state).nodes
+    trained = _without_splits(node.param for node in nodes)
+    layers = _deployed(trained)
+    if not layers:
+        raise document.error("no layer with weights leads to an output, so there is nothing to score")
+    inputs = _inputs(document.path, trained, layers, shapes)
+    net = _net(document.message.name, inputs, layers)
+    places = {id(node.param): node.where for node in nodes}
+    moved = {len(inputs) + index: places[id(layer)] for index, layer in enumerate(layers) if id(layer) in places}
+    return Document(net, document.text, document.path, document.prefix, _origins(document, moved))
+
+
+def deploy_inputs(document: Document[NetParameter], state: NetState) -> list[str]:
+    """The inputs of the deploy view of a net in a phase: the blobs that no layer of it makes."""
+    return _unmade(_deployed(_without_splits(node.param for node in build(document, state).nodes)))
+
+
+def stored_data_layer(path: str | Path) -> LayerParameter | None:
+    """The first data layer of the net that a .caffemodel carries, which says how its images were prepared; None where
+    it has none. Whether they have colour is what the first weights tell."""
+    layers = _without_splits(_upgraded(read_definition(Path(path)).net).layer)
+    for layer in layers:
+        if layer.type in SOURCE_TYPES and layer.top:
+            layer.transform_param.force_gray |= channels(layers, layer.top[0]) == 1
+            return layer
+    return None
+
+
+def _upgraded(net: NetParameter) -> NetParameter:
+    if not net.input_shape and not net.input_dim:
+        net.ClearField("input")  # names alone, as Caffe wrote them for some time
+    return upgrade_net(net)
+
+
+def _net(name: str, inputs: Sequence[LayerParameter], layers: Sequence[LayerParameter]) -> NetParameter:
+    net = NetParameter(name=name, layer=[*inputs, *layers])
+    for layer in net.layer:
+        for field in _OF_TRAINING:
+            layer.ClearField(field)
+    return net
+
+
+def _inputs(
+    path: str, trained: Sequence[LayerParameter], layers: Iterable[LayerParameter], shapes: Mapping[str, Sequence[int]]
+) -> list[LayerParameter]:
+    """An Input layer for each blob that no layer makes."""
+    known = {**stated_shapes(trained), **shapes}
+    return [_input(path, name, known.get(name, ())) for name in _unmade(layers)]
+
+
+def _origins(document: Document[NetParameter], moved: Mapping[int, FieldPath]) -> dict[FieldPath, FieldPath]:
+    """Where the layers of a new net, by index, stood in the text of the old one: at `moved` in its message."""
+    origins: dict[FieldPath, FieldPath] = {}
+    for index, where in moved.items():
+        inside = {new: old for new, old in document.origins.items() if new[: len(where)] == where}
+        for new, old in ({where: where} | inside).items():
+            place = ("layer", index, *new[len(where) :])
+            origins[place] = old
+    return origins
+
+
+def _deployed(trained: Sequence[LayerParameter]) -> list[LayerParameter]:
+    """The layers that lead to scores. Of several losses only those with the greatest weight have any: a head that feeds
+    a lesser one alone is auxiliary."""
+    weights = [(layer, _loss_weight(layer)) for layer in trained if _is_loss(layer)]
+    greatest = max((weight for _, weight in weights), default=0)
+    lesser = [layer for layer, weight in weights if weight < greatest]
+    read = {(layer.type, *layer.bottom[:1]) for layer, weight in weights if weight == greatest}
+    scored = {name for _, *names in read for name in names}
+    for layer in trained:
+        if any(layer.type == _SCORES.get(kind) and list(layer.bottom) == names for kind, *names in read):
+            scored.update(layer.top)
+    auxiliary = {name for layer in lesser for name in layer.bottom} - scored
+    return _without_dead_ends([*_scoring(trained, lesser)], auxiliary)
+
+
+def _is_loss(layer: LayerParameter) -> bool:
+    return layer.type.endswith("Loss") or layer.type in _SCORES or any(layer.loss_weight)
+
+
+def _loss_weight(layer: LayerParameter) -> float:
+    return layer.loss_weight[0] if layer.loss_weight else 1.0
 
 
 def _without_splits(layers: Iterable[LayerParameter]) -> list[LayerParameter]:
@@ -69,19 +159,20 @@ def _without_splits(layers: Iterable[LayerParameter]) -> list[LayerParameter]:
     return kept
 
 
-def _scoring(layers: Sequence[LayerParameter]) -> Iterator[LayerParameter]:
-    """The layers without data, losses and whatever reads a loss; a loss of `_SCORES` becomes the function inside it."""
+def _scoring(layers: Sequence[LayerParameter], lesser: Sequence[LayerParameter]) -> Iterator[LayerParameter]:
+    """The layers without data, losses and whatever reads a loss; a loss of `_SCORES` that is none of the `lesser`
+    becomes the function inside it."""
     gone: set[str] = set()
     names = {name for layer in layers for name in layer.top}
     for layer in layers:
         if _is_data(layer):
             continue
-        if layer.type in _SCORES and layer.bottom:
+        if layer.type in _SCORES and layer.bottom and layer not in lesser:
             gone.update(layer.top[:1])
             scored = any(other.type == _SCORES[layer.type] and other.bottom == layer.bottom[:1] for other in layers)
             if not scored and not gone & set(layer.bottom[:1]):
                 yield _score(layer, names)
-        elif layer.type.endswith(("Loss", "Accuracy")) or gone & set(layer.bottom):
+        elif _is_loss(layer) or layer.type.endswith("Accuracy") or gone & set(layer.bottom):
             gone.update(layer.top)
         else:
             yield layer
@@ -104,17 +195,22 @@ def _is_data(layer: LayerParameter) -> bool:
     )
 
 
-def _without_dead_ends(layers: list[LayerParameter]) -> list[LayerParameter]:
-    """The layers that have weights before them, and those that lead there: the others prepared labels."""
+def _without_dead_ends(layers: list[LayerParameter], auxiliary: set[str]) -> list[LayerParameter]:
+    """The layers that lead to an output with weights before it, but to none that is `auxiliary`: the others prepared
+    labels, or fed a loss alone."""
     learned: set[str] = set()
+    unread: set[str] = set()
     for layer in layers:
-        if layer.blobs or learned & set(layer.bottom):
+        if layer.blobs or layer.type in LEARNING or learned & set(layer.bottom):
             learned.update(layer.top)
+        unread.difference_update(layer.bottom)
+        unread.update(layer.top)
+    wanted = (unread & learned) - auxiliary
     kept: list[LayerParameter] = []
     for layer in reversed(layers):
-        if set(layer.top) & learned:
+        if set(layer.top) & wanted:
             kept.insert(0, layer)
-            learned.update(layer.bottom)
+            wanted.update(layer.bottom)
     return kept
 
 
@@ -128,47 +224,8 @@ def _unmade(layers: Iterable[LayerParameter]) -> list[str]:
     return unmade
 
 
-def _stated_shapes(layers: Iterable[LayerParameter]) -> dict[str, Shape]:
-    """What Input and DummyData layers say, the latter in its old form too."""
-    found: dict[str, Shape] = {}
-    for layer in layers:
-        tops, dummy = len(layer.top), layer.dummy_data_param
-        sizes = [_for_each(list(axis), tops) for axis in (dummy.num, dummy.channels, dummy.height, dummy.width)]
-        shapes = [tuple(shape.dim) for shape in (*layer.input_param.shape, *dummy.shape)]
-        found.update(zip(layer.top, _for_each(shapes, tops) or zip(*sizes, strict=False), strict=False))
-    return found
-
-
-def _for_each(values: list[T], tops: int) -> list[T]:
-    """Caffe's rule: a single value is that of all tops."""
-    return values * tops if len(values) == 1 else values
-
-
-def _image_shapes(layers: Sequence[LayerParameter]) -> dict[str, Shape]:
-    """One image for each data layer that says how large it is; its channels are what the first convolution takes."""
-    found: dict[str, Shape] = {}
-    for layer in layers:
-        height, width = image_size(layer)
-        if layer.top and height and (channels := _channels(layers, layer.top[0])):
-            found[layer.top[0]] = (1, channels, height, width)
-    return found
-
-
-def _channels(layers: Iterable[LayerParameter], name: str) -> int:
-    """The channels of a blob, from the weights of the first convolution after it; 0 where there is none."""
-    reached = {name}
-    for layer in layers:
-        if not reached & set(layer.bottom):
-            continue
-        reached.update(layer.top)
-        if layer.HasField("convolution_param") and layer.blobs and len(layer.blobs[0].shape.dim) == _WEIGHT_AXES:
-            first, second = layer.blobs[0].shape.dim[:2]
-            return first if layer.type == "Deconvolution" else second * layer.convolution_param.group
-    return 0
-
-
-def _input(path: str | Path, name: str, shape: Sequence[int]) -> LayerParameter:
+def _input(path: str, name: str, shape: Sequence[int]) -> LayerParameter:
     if not shape:
         reason = f'the shape of the input "{name}" is not in the file: give it with shapes={{"{name}": ...}}'
-        raise SpecError(reason, str(path))
+        raise SpecError(reason, path, hint=f"--shape {name}=1,3,64,64 for a tool")
     return LayerParameter(name=name, type="Input", top=[name], input_param=InputParameter(shape=[BlobShape(dim=shape)]))

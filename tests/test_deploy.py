@@ -1,5 +1,6 @@
-"""A net from a weights file alone."""
+"""The deploy view of a net, from a weights file alone and from a train/test text."""
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,12 @@ import torch
 from google.protobuf import text_format
 
 from netspec import Net, SnapshotError, SpecError, parse_net, to_text
-from netspec.deploy import deploy_net
+from netspec.deploy import LEARNING, deploy_inputs, deploy_net, deploy_view
+from netspec.graph import net_state
+from netspec.layers import LAYER_TYPES, Layer
 from netspec.schema.netspec_pb2 import LayerParameter, NetParameter
+from netspec.spec import parse
+from netspec.upgrade import net_document
 
 TRAINING = Path(__file__).parent / "golden" / "training"
 
@@ -91,6 +96,32 @@ NETS = {
     "a loss of probabilities": (
         LOSS.replace("SoftmaxWithLoss", "SigmoidCrossEntropyLoss"),
         ["Sigmoid conv -> prob"],
+    ),
+    "a loss with a matrix": (LOSS.replace("SoftmaxWithLoss", "InfogainLoss"), ["Softmax conv -> prob"]),
+    "an auxiliary head": (
+        'layer { name: "r" type: "TanH" bottom: "conv" top: "r" }\n'
+        'layer { name: "r2" type: "TanH" bottom: "r" top: "r" }\n'
+        + LOSS
+        + LOSS.replace('bottom: "conv"', 'loss_weight: 0.3 bottom: "r"').replace('"loss"', '"loss2"')
+        + 'layer { name: "a" type: "Accuracy" bottom: "r" bottom: "label" top: "a" }',
+        ["Softmax conv -> prob"],
+    ),
+    "a lesser loss of what the other one's softmax is": (
+        'layer { name: "s" type: "Sigmoid" bottom: "conv" top: "s" }\n'
+        + LOSS.replace("SoftmaxWithLoss", "SigmoidCrossEntropyLoss")
+        + LOSS.replace('bottom: "conv"', 'loss_weight: 0 bottom: "s"')
+        .replace("SoftmaxWithLoss", "EuclideanLoss")
+        .replace('"loss"', '"loss2"'),
+        ["Sigmoid conv -> s"],
+    ),
+    "a layer that counts toward the loss": (
+        'layer { name: "r" type: "Reduction" bottom: "conv" top: "r" loss_weight: 0.1 }\n' + LOSS,
+        ["Softmax conv -> prob"],
+    ),
+    "what is silenced": (
+        'layer { name: "r" type: "TanH" bottom: "conv" top: "r" }'
+        ' layer { name: "h" type: "Silence" bottom: "r" }\n' + LOSS,
+        ["Softmax conv -> prob"],
     ),
     "a loss with no function in it": (LOSS.replace("SoftmaxWithLoss", "EuclideanLoss"), []),
     "a fork's loss": (LOSS.replace("SoftmaxWithLoss", "FocalLoss"), []),
@@ -281,3 +312,110 @@ def test_a_net_that_saved_itself(tmp_path: Path) -> None:
     assert layers(first) == ["Input  -> data", "Convolution data -> conv", "Softmax conv -> prob"]
     assert to_text(first.graph.document.message) == to_text(second.graph.document.message)
     assert torch.equal(second.layer_params["conv"][0], train.layer_params["conv"][0])
+
+
+# --- of a text -------------------------------------------------------------------------------------------------------
+
+PLAIN = CONV.partition(" blobs")[0] + " }\n"
+"""As the text of a train/test net has it."""
+
+
+def view(text: str, phase: str = "TEST", shapes: dict[str, tuple[int, ...]] | None = None) -> Net:
+    """The deploy view of a net's text, built."""
+    return Net(deploy_view(net_document(parse(text, NetParameter)), net_state(phase), shapes or {}))
+
+
+def test_a_text_by_the_same_rules() -> None:
+    """Of each of the nets the text has the view that its .caffemodel has, without any weights."""
+    for text, expected in NETS.values():
+        if "Split" in text:  # two layers would make one blob where Caffe's own are not taken as such
+            continue
+        net = view(DATA + PLAIN + text, shapes={"data": (3, 6, 8, 8)})
+        assert layers(net) == ["Input  -> data", "Convolution data -> conv", *expected]
+        assert net.blob_shapes["data"] == (3, 6, 8, 8)
+
+
+def test_caffes_scores_of_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The view of the recorded test net, as text, has Caffe's scores with Caffe's weights."""
+    monkeypatch.setenv("NETSPEC_CACHE", str(tmp_path))
+    document = net_document(TRAINING / "net.prototxt")
+    text = to_text(deploy_view(document, net_state("TEST"), {"data": (33, 1, 8, 8)}).message)
+    assert not any(word in text for word in ("phase", "label", "loss", "Accuracy"))
+    (tmp_path / "deploy.prototxt").write_text(text)
+    net = Net(tmp_path / "deploy.prototxt", weights=TRAINING / "run_iter_100.caffemodel")
+    ((_, source),) = Net(TRAINING / "net.prototxt").sources
+    with torch.no_grad():
+        scores = torch.cat([net(data=data, blobs=["ip"])["ip"] for data, _ in source.once()]).numpy()
+    expected = np.load(TRAINING / "curve.npz")["scores"]
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_view_of_a_view() -> None:
+    """A deploy net stays what it is, and its Input layer keeps its shape."""
+    first = view(DATA + PLAIN + LOSS, shapes={"data": (2, 6, 8, 8)})
+    text = to_text(first.graph.document.message)
+    assert to_text(view(text).graph.document.message) == text
+
+
+def test_only_the_layers_of_the_phase() -> None:
+    """Rules count: what is of the other phase is not in the view, and no rule is."""
+    extra = 'layer { name: "t" type: "TanH" bottom: "conv" top: "t" include { phase: TRAIN } }\n'
+    assert "TanH" not in str(layers(view(DATA + PLAIN + LOSS + extra, shapes={"data": (1, 6, 8, 8)})))
+    net = view(DATA + PLAIN + LOSS + extra, "TRAIN", {"data": (1, 6, 8, 8)})
+    assert layers(net)[2:] == ["Softmax conv -> prob", "TanH conv -> t"]
+    assert not any(node.param.include for node in net.graph.nodes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "channels"),
+    [
+        ("mean_value: [1, 2, 3, 4, 5, 6]", 6),
+        ("force_color: true", 3),
+        ("force_gray: true", 1),
+    ],
+)
+def test_shapes_from_the_text(fields: str, channels: int) -> None:
+    """Where the data layer tells size and channels, the view needs no data."""
+    text = DATA.replace("mirror: true", fields) + PLAIN.replace("group: 2", "") + LOSS
+    assert view(text).blob_shapes["data"] == (1, channels, 8, 8)
+
+
+def test_a_shape_that_is_not_in_the_text() -> None:
+    """Where the text does not tell it, the message says how to give it."""
+    with pytest.raises(SpecError, match=r'the shape of the input "data" is not in the file.*\n--shape data=1,3,64,64'):
+        view(DATA + PLAIN + LOSS)
+
+
+def test_errors_show_the_old_text() -> None:
+    """A mistake in a layer of the view is shown where the layer stands in the train/test text, of any age."""
+    with pytest.raises(SpecError, match=r'^<text>:2:\d+: layer "conv": '):
+        view(DATA + PLAIN + LOSS, shapes={"data": (1, 5, 8, 8)})
+    with pytest.raises(SpecError, match=r'^<text>:5:\d+: layer "conv": '):
+        view(V1, shapes={"data": (1, 3, 1, 1)})
+
+
+@pytest.mark.parametrize("text", [DATA, DATA + LOSS.replace('"conv"', '"data"')])
+def test_nothing_to_score(text: str) -> None:
+    """A net without weights has no view."""
+    with pytest.raises(SpecError, match="no layer with weights leads to an output, so there is nothing to score"):
+        view(text, shapes={"data": (1, 6, 8, 8)})
+
+
+def test_the_inputs_of_a_view() -> None:
+    """Labels and the data of auxiliary heads are no inputs."""
+    document = net_document(parse(DATA + PLAIN + LOSS, NetParameter))
+    assert deploy_inputs(document, net_state("TEST")) == ["data"]
+
+
+def test_which_types_learn() -> None:
+    """The types that may have blobs are those whose classes declare some."""
+    declaring = {
+        name
+        for name, layer_type in LAYER_TYPES.items()
+        if any(
+            "add_blob(" in inspect.getsource(part)
+            for part in layer_type.build.__mro__
+            if part.__module__.startswith("netspec.") and part is not Layer
+        )
+    }
+    assert declaring == LEARNING

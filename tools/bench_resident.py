@@ -24,7 +24,8 @@ class Resident:
     """A data layer that hands out one batch of noise for ever; `netspec.layers.sources.Source` has the interface."""
 
     def __init__(self, param: LayerParameter, context: SourceContext) -> None:
-        size, side = param.data_param.batch_size, param.transform_param.crop_size or SIDE
+        size, transform = param.data_param.batch_size, param.transform_param
+        side = max(transform.output_size, default=transform.crop_size or SIDE)
         self.shapes: list[Shape] = [(size, 3, side, side), (size,)]
         self.epoch_size, self.position, self.wait_seconds = size, 0, 0.0
         random = torch.Generator().manual_seed(context.seed)
@@ -48,6 +49,9 @@ class Resident:
 
     def reseed(self, seed: int) -> None:
         """The batch stays."""
+
+    def keys(self) -> list[str]:
+        return [f"{index:08d}" for index in range(self.epoch_size)]
 
     def check_labels(self, classes: int, ignore: int | None, layer: str, shares: bool = False) -> None:
         """All are in range."""

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netspec.data.crops import Windows
 from netspec.data.labels import LabelRule
 from netspec.data.order import Indices
 from netspec.data.prefetch import Prefetch
+from netspec.errors import DataError
 from netspec.layers.base import Shape
 
 Tops = tuple[Tensor, ...]
@@ -63,6 +65,15 @@ class Batches(ABC, Generic[Loaded]):
     def reseed(self, seed: int) -> None:
         """Draw from another seed."""
         self.seed = seed
+
+    def keys(self) -> list[str]:
+        """What names each record, in order: its number, where the set has no names."""
+        return [f"{index:08d}" for index in range(self.length)]
+
+    def cut(self, windows: Windows) -> None:
+        """Cut these K windows out of every image from now on, in place of one: images are (N, K, C, h, w) then.
+        DataError where the records are no images."""
+        raise DataError("only images can be cut in several ways; these records are taken as they are")
 
     def at_once(self) -> int:
         """How many batches may be made as one: more than one only where that changes no number."""

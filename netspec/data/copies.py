@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from netspec.data.crops import Drawn
+from netspec.data.crops import Drawn, Windows
 from netspec.data.datum import shape_text
 from netspec.data.mean import Mean
 from netspec.data.order import Indices
@@ -28,7 +28,8 @@ class Copies:
     """The transform of a message, and in TRAIN that of each of its copies.
 
     An epoch has `count` times as many records as the set: record r is image r % N through transform r // N. `means`
-    are the mean images of the message and of its copies. Raises LayerError.
+    are the mean images of the message and of its copies. Where `windows` are set, all of them are cut out of each
+    image, one after the other, in place of one crop. Raises LayerError.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Copies:
         means = means or [None] * (1 + len(param.copy))
         self._transforms = [Transform(param, phase, shape, seed, means[0])]
         self.output_shape = self._transforms[0].output_shape
+        self.windows: Windows | None = None
         for copy, mean in zip(param.copy, means[1:], strict=True):
             transform = _copied(copy, phase, shape, seed, mean)
             if transform.output_shape != self.output_shape:
@@ -64,8 +66,12 @@ class Copies:
 
     def draw(self, positions: Indices, which: Indices, sizes: NDArray[np.int64] | None = None) -> list[Part]:
         """The draws for the records at these positions, each through the transform `which` (N,) of it; `sizes` (N, 2)
-        where the images' (H, W) differ."""
+        where the images' (H, W) differ. With windows there is a part for each, of all records."""
         parts: list[Part] = []
+        if self.windows:
+            everyone = np.arange(len(positions))
+            first = self._transforms[0]
+            return [(first, everyone, drawn) for drawn in first.windows(positions, self.windows, sizes)]
         for number in np.unique(which).tolist():
             places, transform = np.flatnonzero(which == number), self._transforms[number]
             drawn = transform.draw(positions[places], None if sizes is None else sizes[places])
@@ -79,8 +85,8 @@ def numbers_of(parts: Sequence[Part]) -> list[Tensor]:
 
 
 def transformed(images: Tensor | Sequence[Tensor], parts: Sequence[Part], numbers: Sequence[Tensor]) -> Tensor:
-    """Images (N, C, H, W), or a list of them where their sizes differ, each through its transform: (N, C, h, w);
-    `numbers` are the `numbers_of` the parts, on their device."""
+    """Images (N, C, H, W), or a list of them where their sizes differ, each through its transform: (N, C, h, w), or
+    as many times as there are parts with its place. `numbers` are the `numbers_of` the parts, on their device."""
     tables, places = numbers[::2], numbers[1::2]
     if len(parts) == 1:
         transform, _, drawn = parts[0]
@@ -89,7 +95,7 @@ def transformed(images: Tensor | Sequence[Tensor], parts: Sequence[Part], number
     for (transform, chosen, drawn), table, on_device in zip(parts, tables, places, strict=True):
         some = images[on_device] if isinstance(images, Tensor) else [images[place] for place in chosen]
         outputs.append(transform(some, drawn, table))
-    return torch.cat(outputs)[torch.cat(list(places)).argsort()]
+    return torch.cat(outputs)[torch.cat(list(places)).argsort(stable=True)]
 
 
 def _copied(param: TransformationParameter, phase: int, shape: Shape, seed: int, mean: Mean | None) -> Transform:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType
 
@@ -15,6 +15,13 @@ from torch import Tensor
 from netspec.data.datum import Pixels
 from netspec.data.operation import Numbers
 from netspec.data.order import Indices
+
+Window = tuple[Indices, Indices, bool]
+"""Where each image of a batch is cut, y and x (N,), and whether all are mirrored."""
+
+Windows = Callable[[Indices, Indices, Indices], Iterable[Window]]
+"""What gives the windows to cut out of each image of a batch, by its position and how many pixels a window has to move
+down and right, three arrays (N,)."""
 
 
 @dataclass(frozen=True)

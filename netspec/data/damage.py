@@ -65,6 +65,10 @@ class Sound:
         """How messages name a record."""
         return self._store.where(int(self._rows[index]))
 
+    def key(self, index: int) -> str:
+        """What names a record in the store."""
+        return self._store.key(int(self._rows[index]))
+
 
 def sound_records(store: Store, colour: bool | None, skip: int) -> Store:
     """The store without the records that cannot be read, of which up to `skip` are left out, each named in the log.

@@ -74,7 +74,11 @@ class DatumStore(ABC):
 
     def where(self, index: int) -> str:
         """How messages name a record: path, index and key."""
-        return f"{self.path}: record {index} (key '{self.keys[index].decode(errors='replace')}')"
+        return f"{self.path}: record {index} (key '{self.key(index)}')"
+
+    def key(self, index: int) -> str:
+        """The key of a record as text."""
+        return self.keys[index].decode(errors="replace")
 
     def _label(self, datum: Datum) -> Label:
         """The label of a Datum, or its vector of labels, of which one alone counts as the label."""

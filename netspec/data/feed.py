@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.data.batches import Batches, Tops
+from netspec.data.crops import Windows
 from netspec.data.damage import Watch
 from netspec.data.labels import LabelRule
 from netspec.layers.base import Shape
@@ -87,6 +88,17 @@ class Feed:
                 yield tops[: len(self.shapes)]
         finally:
             ahead.close()
+
+    def keys(self) -> list[str]:
+        """What names each record, in the order of `once`: the key in a database, the file in a list or below a folder,
+        else a number."""
+        return self._batches.keys()
+
+    def cut(self, windows: Windows) -> None:
+        """Cut these K windows out of every image from now on, in place of one: images are (N, K, C, h, w) then, though
+        `shapes` stay. DataError where the records are no images."""
+        self.close()
+        self._batches.cut(windows)
 
     def check_labels(self, classes: int, ignore: int | None, layer: str, shares: bool = False) -> None:
         """DataError unless every label is in 0..classes-1, or `ignore`; `layer` is where the labels go. Several of a

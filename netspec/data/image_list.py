@@ -108,6 +108,10 @@ class ListedImages:
     def __len__(self) -> int:
         return len(self._names)
 
+    def key(self, index: int) -> str:
+        """The name of a file as the list has it, or below the folder."""
+        return self._names[index]
+
     def refuse_missing(self) -> None:
         """DataError where files are not there, so that no run ends for them later."""
         missing = [index for index, state in enumerate(self._states) if not state]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from netspec.data.batches import Batches, Tops
 from netspec.data.copies import Copies, Part, numbers_of, transformed
+from netspec.data.crops import Windows
 from netspec.data.datum import Pixels, shape_text
 from netspec.data.labels import LabelRule, Labels
 from netspec.data.mean import Mean, read_mean
@@ -45,6 +46,9 @@ class ImageSet(Protocol):
 
     def where(self, index: int) -> str:
         """How messages name a record."""
+
+    def keys(self) -> list[str]:
+        """What names each record, in order."""
 
     def check_labels(self, rule: LabelRule) -> None:
         """Hold the labels against a rule, at once or as they are read."""
@@ -96,6 +100,12 @@ class ImageBatches(Batches[Batch]):
     def reseed(self, seed: int) -> None:
         super().reseed(seed)
         self._transform.reseed(seed)
+
+    def cut(self, windows: Windows) -> None:
+        self._transform.windows = windows
+
+    def keys(self) -> list[str]:
+        return self._images.keys()
 
     def at_once(self) -> int:
         """Small batches of decoded images as one: for one of a few kilobytes Python takes longer than the work, and
@@ -161,7 +171,7 @@ class ImageBatches(Batches[Batch]):
         out = transformed(images if isinstance(loaded.images, list) else self._of_set(images[0]), loaded.drawn, numbers)
         if self._mixing and loaded.mix:
             out = self._mixing(out, loaded.mix, table)
-        return out, labels
+        return out.reshape(len(labels), -1, *out.shape[1:]) if self._transform.windows else out, labels
 
     def _of_set(self, images: Tensor) -> Tensor:
         """Images, or those (N, C, H, W) on the device that numbers (N,) name."""

@@ -45,6 +45,10 @@ class Arrays:
         """How messages name an image."""
         return f'image {index} given to layer "{self._layer}"'
 
+    def keys(self) -> list[str]:
+        """The numbers of the images."""
+        return [f"{index:08d}" for index in range(len(self))]
+
     def check_labels(self, rule: LabelRule) -> None:
         """DataError where a label is outside."""
         rule.hold(self._labels, self.where)

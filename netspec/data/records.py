@@ -62,6 +62,9 @@ class Store(Protocol):
     def where(self, index: int) -> str:
         """How messages name a record."""
 
+    def key(self, index: int) -> str:
+        """What names a record in the store."""
+
 
 class Records:
     """The images and labels of a store.
@@ -107,6 +110,10 @@ class Records:
     def where(self, index: int) -> str:
         """How messages name a record."""
         return self.store.where(index)
+
+    def keys(self) -> list[str]:
+        """What names each record, in order."""
+        return [self.store.key(index) for index in range(len(self))]
 
     def fetch(self, indices: Indices) -> tuple[Pixels | list[Pixels], Labels]:
         """The images (N, C, H, W) of some records, a list where their sizes differ, and their labels."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from netspec.data.blur import Blur
 from netspec.data.buffers import Buffers
 from netspec.data.colour import Colour
-from netspec.data.crops import Drawn, cut, cut_mean, cut_on_device, padded
+from netspec.data.crops import Drawn, Windows, cut, cut_mean, cut_on_device, padded
 from netspec.data.datum import Pixels
 from netspec.data.draws import Draw, Draws
 from netspec.data.erasing import Erasing
@@ -105,17 +105,29 @@ class Transform:
 
     def draw(self, positions: Indices, sizes: NDArray[np.int64] | None = None) -> Drawn:
         """The draws for the records at these positions; `sizes` (N, 2) where the images' (H, W) differ."""
-        draws, zero = Draws(positions, self.seed), np.zeros(len(positions), np.int64)
-        if sizes is None or self._resize:
-            height, width = (zero + side for side in self._uncropped[1:])
-        else:
-            height, width = sizes.T + 2 * self._param.pad
+        draws, (height, width) = Draws(positions, self.seed), self._sides(len(positions), sizes)
+        zero = np.zeros(len(positions), np.int64)
         boxes = self._resized_crop.draw(draws, height, width) if self._resized_crop else None
         y, x = (zero, zero) if self._resized_crop else self._offsets(positions, height, width)
         numbers = [operation.draw(draws) for operation in self._operations]
         if self._erasing:
             numbers.append(self._erasing.draw(draws))
         return Drawn(y, x, *self._draw_mirrors(draws), boxes, numbers)
+
+    def windows(self, positions: Indices, windows: Windows, sizes: NDArray[np.int64] | None = None) -> Iterator[Drawn]:
+        """What `draw` gives in TEST, but for each of the windows of these records, and mirrored as they say."""
+        height, width = self._sides(len(positions), sizes)
+        numbers = [operation.draw(Draws(positions, self.seed)) for operation in self._operations]
+        for y, x, mirrored in windows(positions, height - self._cropped[1], width - self._cropped[2]):
+            yield Drawn(y, x, np.full(len(positions), mirrored), numbers=numbers)
+
+    def _sides(self, count: int, sizes: NDArray[np.int64] | None) -> tuple[Indices, Indices]:
+        """Height and width (N,) of some images before the crop."""
+        if sizes is None or self._resize:
+            height, width = (np.full(count, side, np.int64) for side in self._uncropped[1:])
+            return height, width
+        height, width = sizes.T + 2 * self._param.pad
+        return height, width
 
     def _offsets(self, positions: Indices, height: Indices, width: Indices) -> tuple[Indices, Indices]:
         """Where images of a height and a width (N,) are cut."""

@@ -59,6 +59,9 @@ class Source(Protocol):
         """Every record exactly once in the order of the set, the last batch short, of which each rank has its share;
         the position stays as it is."""
 
+    def keys(self) -> list[str]:
+        """What names each record, in the order of `once`."""
+
     def check_labels(self, classes: int, ignore: int | None, layer: str, shares: bool = False) -> None:
         """Refuse labels outside 0..classes-1 other than `ignore`; `layer` is the name of the layer they go into. With
         `shares` it takes several labels a record as shares of the classes: refuse what are none."""

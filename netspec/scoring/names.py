@@ -1,0 +1,63 @@
+"""What the classes of a net are called, each by a line such as "n02123045 tabby, tabby cat"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from netspec.data import class_folder
+from netspec.data.made_set import LABELS
+from netspec.errors import DataError
+from netspec.log import logger
+from netspec.schema.netspec_pb2 import LayerParameter
+
+_WORDS = "words.txt"
+
+
+def read_names(path: Path, classes: int) -> tuple[str, ...]:
+    """The names in a text, a class a line (labels.txt, synset_words.txt); DataError where there are not so many."""
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+    except OSError as error:
+        raise DataError(f"{path}: the names of the classes cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} holds no names of classes: it is not text in UTF-8") from None
+    while lines and not lines[-1]:
+        lines.pop()
+    if len(lines) != classes:
+        raise DataError(f"{path}: {len(lines)} names, but the net scores {classes} classes")
+    return tuple(lines)
+
+
+def known_names(data: Iterable[LayerParameter], find: Callable[[str], Path], classes: int) -> tuple[str, ...]:
+    """The names that lie with the data of one of some layers, the first that has as many as there are `classes`: the
+    labels.txt beside a database or a list, the classes of a folder, by the words.txt beside it in words; else none."""
+    sources = dict.fromkeys(param.data_param.source or param.image_data_param.source for param in data)
+    for source in filter(None, sources):
+        with suppress(DataError):
+            names = _names_at(find(source))
+            if len(names) == classes:
+                return names
+            if names:
+                logger.warning("%s: %d names of classes, the net scores %d: not used", source, len(names), classes)
+    return ()
+
+
+def _names_at(source: Path) -> tuple[str, ...]:
+    if source.is_dir() and (classes := class_folder.class_names(source)):
+        words = _words(source.absolute().parent / _WORDS)
+        return tuple(f"{name} {words[name]}" if name in words else name for name in classes)
+    folder = source.absolute().parent
+    with suppress(OSError, UnicodeDecodeError):
+        lines = (folder.parent if source.suffix == ".mdb" else folder).joinpath(LABELS).read_text("utf-8").splitlines()
+        return tuple(line.strip() for line in lines)
+    return ()
+
+
+def _words(path: Path) -> dict[str, str]:
+    """What wnids mean: a line has a wnid, a tab and words; none where the text is not there."""
+    if not path.is_file():
+        return {}
+    rows = (line.split("\t") for line in path.read_text("utf-8", "replace").splitlines())
+    return {row[0]: row[1] for row in rows if len(row) > 1}
