@@ -1,0 +1,60 @@
+"""The predictions file, and the one of the counts that its classes are to have."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from netspec.errors import DataError
+from netspec.files import read_whole, write_whole
+from netspec.scores import Scores
+
+_NUMBERED = re.compile(r"(\d{8})_(.+)")
+_WNID = re.compile(r"n\d{8}\b")
+
+
+def write_predictions(scores: Scores, path: str | Path) -> None:
+    """Write one line an image, its file and its predicted class, as Tiny ImageNet takes submissions:
+    `test_0.JPEG n01443537`. A file is its key without folders, and without the numbers that convert_imageset puts
+    before its keys; a class its wnid where its name begins with one, else its name, else its number. DataError where
+    two images have one name.
+    """
+    names = [PurePosixPath(key).name or key for key in _unnumbered(scores.keys)]
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise DataError(f"{scores.origin}: two images are named {twice}: a predictions file cannot tell them apart")
+    classes = _submitted(scores)
+    lines = (f"{name} {classes[number]}\n" for name, number in zip(names, scores.predictions, strict=True))
+    write_whole(Path(path), "".join(lines).encode(errors="surrogateescape"))
+
+
+def read_counts(path: str | Path, scores: Scores) -> tuple[float, ...]:
+    """The count of each class (C,) from a text with a line `CLASS COUNT` for each, where a class is as in a predictions
+    file; DataError where a line is wrong or a class has none, SnapshotError where there is no such file."""
+    counts = dict.fromkeys(_submitted(scores), math.nan)
+    for place, line in enumerate(read_whole(Path(path)).decode(errors="replace").splitlines(), 1):
+        name, _, count = line.strip().rpartition(" ")
+        try:
+            if not math.isnan(counts[name]):
+                raise DataError(f"{path}:{place}: {name} has a count already")
+            counts[name] = float(count)
+        except (KeyError, ValueError):
+            raise DataError(f'{path}:{place}: "{line.strip()}" is no class of {scores.origin} and its count') from None
+    if missing := [name for name, count in counts.items() if math.isnan(count)]:
+        raise DataError(f"{path}: there is no count for {missing[0]}")
+    return tuple(counts.values())
+
+
+def _unnumbered(keys: Sequence[str]) -> Sequence[str]:
+    """The keys without their numbers where these count the images, as no dates in names of files do."""
+    found = [match for key in keys if (match := _NUMBERED.fullmatch(key))]
+    counts = sorted(int(match[1]) for match in found) == list(range(len(keys)))
+    return [match[2] for match in found] if counts else keys
+
+
+def _submitted(scores: Scores) -> list[str]:
+    """What stands for each class in a predictions file."""
+    names = scores.classes or tuple(map(str, range(scores.scores.shape[1])))
+    return [wnid[0] if (wnid := _WNID.match(name)) else name for name in names]
