@@ -1,14 +1,10 @@
 """What tests of several parts share."""
 
-import os
 import resource
 import signal
 from contextlib import contextmanager
 
 import pytest
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: workers would take each other's cores
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
