@@ -16,7 +16,7 @@ from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import LayerParameter
 
 _SOURCES = ("data_param", "image_data_param", "hdf5_data_param", "window_data_param")
-_WNID = re.compile(r"n\d{8}\s+")
+_WNID = re.compile(r"n\d{8}\s+(?=\S)")
 _MOST = 6  # labels of an image that are shown
 
 
@@ -25,24 +25,33 @@ def class_names(param: LayerParameter, find: Callable[[str], Path]) -> dict[int,
     named = [getattr(param, field).source for field in _SOURCES if param.HasField(field)]
     if not named or not named[0]:
         return {}
-    source = find(named[0])
-    if param.HasField("image_data_param") and source.is_dir():
-        return _folders(source)
-    folder = source.parent.parent if source.suffix == ".mdb" else source.absolute().parent
-    with suppress(OSError, UnicodeDecodeError):
-        lines = (folder / LABELS).read_text("utf-8").splitlines()
-        return {label: _WNID.sub("", line).split(",")[0].strip() for label, line in enumerate(lines)}
+    with suppress(DataError):
+        return {label: in_short(words or name) for label, (name, words) in enumerate(_names_at(find(named[0])))}
     return {}
 
 
-def _folders(source: Path) -> dict[int, str]:
-    """The classes of a folder of images, by words.txt in words."""
-    try:
-        classes = class_folder.class_names(source)
-    except DataError:
-        return {}
-    words = _table(source.absolute().parent / "words.txt")
-    return {label: words.get(name, name).split(",")[0] for label, name in enumerate(classes)}
+def lines_at(source: Path) -> tuple[str, ...]:
+    """The names that lie with a set, each a line such as "n02123045 tabby, tabby cat": the classes of a folder of
+    images, in words by the words.txt beside it; else the labels.txt beside a database or a list; else none. DataError
+    where the classes of a folder have no numbers."""
+    return tuple(f"{name} {words}".strip() for name, words in _names_at(source))
+
+
+def _names_at(source: Path) -> list[tuple[str, str]]:
+    """The name of each class and what it means in words, either of which may be empty."""
+    if source.is_dir() and (classes := class_folder.class_names(source)):
+        table = _table(source.absolute().parent / "words.txt")
+        return [(name, table.get(name, "")) for name in classes]
+    folder = source.absolute().parent
+    with suppress(OSError, UnicodeDecodeError):
+        lines = (folder.parent if source.suffix == ".mdb" else folder).joinpath(LABELS).read_text("utf-8").splitlines()
+        return [("", line.strip()) for line in lines]
+    return []
+
+
+def in_short(line: str) -> str:
+    """A name without wnid, where words follow it, and without further names."""
+    return _WNID.sub("", line).split(",")[0].strip()
 
 
 def _table(path: Path) -> dict[str, str]:

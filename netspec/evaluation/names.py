@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from netspec.data.captions import in_short
 from netspec.scores import Scores
-
-_WNID = re.compile(r"n\d{8}\s+(?=\S)")
 
 
 def class_words(scores: Scores) -> tuple[str, ...]:
     """The names of the classes by number in short, without wnid where words follow it, and without further names;
     empty where the scores have none."""
     names = scores.classes or [""] * scores.scores.shape[1]
-    return tuple(_WNID.sub("", name).split(",")[0].strip() for name in names)
+    return tuple(map(in_short, names))
 
 
 def named(scores: Scores, known: Mapping[int, str]) -> Scores:

@@ -6,13 +6,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from netspec.data import class_folder
-from netspec.data.made_set import LABELS
+from netspec.data.captions import lines_at
 from netspec.errors import DataError
 from netspec.log import logger
 from netspec.schema.netspec_pb2 import LayerParameter
-
-_WORDS = "words.txt"
 
 
 def read_names(path: Path, classes: int) -> tuple[str, ...]:
@@ -36,28 +33,9 @@ def known_names(data: Iterable[LayerParameter], find: Callable[[str], Path], cla
     sources = dict.fromkeys(param.data_param.source or param.image_data_param.source for param in data)
     for source in filter(None, sources):
         with suppress(DataError):
-            names = _names_at(find(source))
+            names = lines_at(find(source))
             if len(names) == classes:
                 return names
             if names:
                 logger.warning("%s: %d names of classes, the net scores %d: not used", source, len(names), classes)
     return ()
-
-
-def _names_at(source: Path) -> tuple[str, ...]:
-    if source.is_dir() and (classes := class_folder.class_names(source)):
-        words = _words(source.absolute().parent / _WORDS)
-        return tuple(f"{name} {words[name]}" if name in words else name for name in classes)
-    folder = source.absolute().parent
-    with suppress(OSError, UnicodeDecodeError):
-        lines = (folder.parent if source.suffix == ".mdb" else folder).joinpath(LABELS).read_text("utf-8").splitlines()
-        return tuple(line.strip() for line in lines)
-    return ()
-
-
-def _words(path: Path) -> dict[str, str]:
-    """What wnids mean: a line has a wnid, a tab and words; none where the text is not there."""
-    if not path.is_file():
-        return {}
-    rows = (line.split("\t") for line in path.read_text("utf-8", "replace").splitlines())
-    return {row[0]: row[1] for row in rows if len(row) > 1}

@@ -40,13 +40,13 @@ def test_names_beside_a_database(source, tmp_path):
 
 
 def test_names_of_folders(tmp_path):
-    """The classes of a folder are called like its folders."""
-    for name in ("b/1.png", "a/1.png"):
+    """The classes of a folder are called like its folders, whole even where they look like a wnid."""
+    for name in ("n07749582/1.png", "a/1.png"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
     param = LayerParameter(type="ImageData")
     param.image_data_param.source = str(tmp_path)
-    assert class_names(param, Path) == {0: "a", 1: "b"}
+    assert class_names(param, Path) == {0: "a", 1: "n07749582"}
 
 
 def test_names_of_tiny_imagenet(tmp_path):
