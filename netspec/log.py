@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import suppress
 
 from tqdm import tqdm
 
@@ -22,11 +23,13 @@ class GlogFormatter(logging.Formatter):
 
 
 class _Handler(logging.Handler):
-    """Writes to standard error, above a progress bar where there is one."""
+    """Writes to standard error, above a progress bar where there is one. A line that cannot be written, since the disk
+    is full or the terminal gone, is lost, and not the run."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
-        sys.stderr.flush()
+        with suppress(OSError):
+            tqdm.write(self.format(record), file=sys.stderr)
+            sys.stderr.flush()
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:

@@ -5,6 +5,7 @@ import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from written import blobs, names, pairs, same
 
 from netspec import SnapshotError, Solver
+from netspec.log import log_to_stderr, logger
 
 Build = Callable[..., Solver]
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -41,6 +43,19 @@ def fill(file: Path) -> None:
         assert error.errno == errno.ENOSPC
     finally:
         os.close(descriptor)
+
+
+def test_log_lines_on_a_full_disk(solver_of: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the lines of the log go to a full disk the run goes on."""
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("there is no /dev/full here")
+    monkeypatch.setattr(logger, "handlers", [])
+    log_to_stderr()
+    with suppress(OSError), full.open("w", buffering=1) as stream:
+        monkeypatch.setattr("sys.stderr", stream)
+        solver_of(max_iter=4, display=1, snapshot_prefix=str(tmp_path / "run")).solve()
+    assert (tmp_path / "run_iter_4.caffemodel").is_file()
 
 
 @pytest.mark.parametrize("snapshot_format", ["BINARYPROTO", "HDF5", "SAFETENSORS"])
