@@ -31,6 +31,17 @@ def write_whole(path: Path, content: bytes) -> None:
             beside.unlink()
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for what is written later; SnapshotError where it cannot be, or cannot be written to: to be told
+    before the work that is to be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SnapshotError(f"{folder}: the folder cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise SnapshotError(f"{folder}: the folder cannot be written to")
+
+
 def cache_folder() -> Path:
     """Where what can be made again is kept: $NETSPEC_CACHE, or ~/.cache/netspec. It may not be there yet."""
     folder = os.environ.get("NETSPEC_CACHE")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.errors import DataError
 from netspec.evaluation.calibration import calibration
 from netspec.evaluation.confusion import confusion
 from netspec.evaluation.drawing import draw_calibration, draw_confusion, figure
@@ -18,7 +16,7 @@ from netspec.evaluation.names import class_words, titled
 from netspec.evaluation.pictures import draw_wrong
 from netspec.evaluation.tables import confusion_table, per_class_table, wrong_table
 from netspec.evaluation.wrong import most_wrong
-from netspec.files import write_whole
+from netspec.files import make_folder, write_whole
 from netspec.scores import Scores
 
 Pictures = Callable[[Sequence[int]], NDArray[np.uint8]]
@@ -32,12 +30,7 @@ def refuse_unwritable_report(folder: Path) -> None:
     """Make the folder of a report; NetspecError where it cannot be written to, or what draws is missing: to be told
     before a long pass over a set."""
     figure(1, 1)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: the folder cannot be made: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise DataError(f"{folder}: the folder cannot be written to")
+    make_folder(folder)
 
 
 def summary(scores: Scores) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 
 from netspec.costs import BYTES, memory_of, readable_size
+from netspec.files import free_on_disk
 from netspec.log import logger
 from netspec.net import Net
 from netspec.solver.rates import learning_rate
@@ -112,11 +112,10 @@ def _snapshots(solver: Solver) -> str:
     count = _written(solver)
     # A new one is written before the oldest goes; the best one so far is one more of either.
     kept = min(count, param.snapshot_keep + 1 if param.snapshot_keep else count) + 2 * param.snapshot_best
-    folder = next(place for place in (files.state.parent, *files.state.absolute().parents) if place.is_dir())
-    free = shutil.disk_usage(folder).free
+    free = free_on_disk(files.state)
     if kept * size > free:
         room = f"{readable_size(kept * size)} for {kept} snapshots, {readable_size(free)} are free"
-        logger.warning("%s: the disk has too little room: %s; snapshot_keep keeps fewer", folder, room)
+        logger.warning("%s: the disk has too little room: %s; snapshot_keep keeps fewer", files.state.parent, room)
     every = f"every {param.snapshot} iterations" if param.snapshot else "none on the way"
     sizes = f"up to {kept} of {readable_size(size)} at a time, {readable_size(free)} free"
     return f"{files.state}, {every}; {sizes}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from netspec.data.unit_pixels import unit_numbers
-from netspec.errors import SnapshotError
+from netspec.files import make_folder
 from netspec.log import logger
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import SolverParameter
@@ -58,12 +57,6 @@ def introduce(net: Net, solver: SolverParameter, seed: int) -> None:
 
 def look_at_place(prefix: str, fresh: bool) -> None:
     """SnapshotError where no snapshot can be written; a warning where a new run meets those of an earlier one."""
-    folder = Path(prefix).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SnapshotError(f"{folder}: the folder for the snapshots cannot be made: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise SnapshotError(f"{folder}: snapshots cannot be written there")
+    make_folder(Path(prefix).parent)
     if fresh and (earlier := snapshots.snapshots(prefix)):
         logger.warning("%s is of an earlier run; --resume without a name would take it", earlier[0])

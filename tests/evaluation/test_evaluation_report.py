@@ -18,7 +18,6 @@ from netspec.evaluation import (
     named,
     pictures,
     refuse_unwritable_report,
-    report,
     summary,
     write_report,
 )
@@ -154,7 +153,7 @@ def test_a_folder_that_cannot_be_written(worked: Scores, tmp_path: Path) -> None
 def test_a_folder_without_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of somebody else's is refused."""
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(report.os, "access", lambda *_: False)
+    monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(NetspecError, match=r"the folder cannot be written to$"):
         refuse_unwritable_report(tmp_path)
 
