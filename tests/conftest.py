@@ -1,10 +1,14 @@
 """What tests of several parts share."""
 
+import os
 import resource
 import signal
 from contextlib import contextmanager
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of as many processes as there are cores
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from netspec.allocator import keep_freed_memory
 
 if sys.argv[1] == "kept" and not keep_freed_memory():
     sys.exit(2)
-for turn in range(12):
-    if turn == 2:
+for turn in range(30):
+    if turn == 10:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(1 << 24)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)

@@ -19,7 +19,7 @@ from netspec.schema.netspec_pb2 import SolverParameter
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
-INSTALLING = {"pip install -e .", "pip install -e '.[test]'", "pytest"}
+INSTALLING = {"pip install -e .", "pip install -e '.[test]'", "pytest -n auto --dist loadfile"}
 """What whoever runs this test has done already."""
 
 CHANGES = {
