@@ -371,3 +371,43 @@ def test_a_layer_without_blobs_may_have_the_same_name(
 def test_misfit(own: list[tuple[int, ...]], stored: list[tuple[int, ...]], problem: str) -> None:
     """Blobs fit where their shapes agree but for ones in front, as old files pad them."""
     assert misfit("a", [torch.empty(s) for s in own], [torch.empty(s) for s in stored]) == problem
+
+
+# --- memory format ----------------------------------------------------------------------------------------------------
+
+FILTERS = """
+layer {{ name: "image" type: "Input" top: "image" input_param {{ shape {{ dim: [1, 4, 5, 5] }} }} }}
+layer {{
+  name: "a" type: "Convolution" bottom: "image" top: "a"
+  param {{ name: "w" }} convolution_param {{ num_output: 6 kernel_size: 3 weight_filler {{ type: "gaussian" }} }}
+}}
+layer {{
+  name: "b" type: "Deconvolution" bottom: "image" top: "b"
+  param {{ name: "w" share_mode: PERMISSIVE }} convolution_param {{ {b} bias_term: false }}
+}}
+"""
+
+
+def test_filters_lie_in_the_memory_format() -> None:
+    """Filters of several channels lie as the images do, with the values that they had."""
+    filters = net(FILTERS.format(b="num_output: 2 kernel_size: 3").replace('name: "w" share_mode: PERMISSIVE', ""))
+    before = {key: blob.clone() for key, blob in filters.state_dict().items()}
+    for memory_format in (torch.channels_last, torch.contiguous_format):
+        filters.memory_format = memory_format
+        for name in ("a", "b"):
+            assert filters.layer_params[name][0].is_contiguous(memory_format=memory_format)
+        assert all(torch.equal(blob, before[key]) for key, blob in filters.state_dict().items())
+
+
+def test_a_filter_that_two_shapes_share_stays_as_it_lies() -> None:
+    """A filter of which another layer, here or in a net that borrows, is a view stays one with it."""
+    text = FILTERS.format(b="num_output: 6 kernel_size: 3")
+    owner = net(text)
+    borrower = net(text, share=owner)
+    for one in (owner, borrower):
+        one.memory_format = torch.channels_last
+        one(image=torch.randn(1, 4, 5, 5), data=torch.zeros(2, 6))
+    with torch.no_grad():
+        owner.layer_params["a"][0].fill_(3)
+    for one in (owner, borrower):
+        assert all(bool((one.layer_params[name][0] == 3).all()) for name in ("a", "b"))
