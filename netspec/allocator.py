@@ -7,7 +7,7 @@ import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _LARGEST = (1 << 30, 1 << 25)  # bytes; before glibc 2.35 no more than 32 MiB were allowed
-_NEVER = (1 << 31) - 1
+_NEVER = -1  # the largest number, 2^31 - 1, is not: it would give back what is beyond 2 GiB
 
 
 def keep_freed_memory() -> bool:

@@ -20,16 +20,21 @@ if sys.argv[1] == "kept" and not keep_freed_memory():
 for turn in range(30):
     if turn == 10:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(1 << 24)
+    blobs = [torch.empty(1 << 27) for _ in range(int(sys.argv[2]))]
+    for blob in blobs:
+        blob[:: 1 << 16] = 1
+    del blob, blobs
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
 @pytest.mark.skipif(not keep_freed_memory(), reason="the C library is not glibc")
-def test_pages_are_not_asked_for_again() -> None:
-    """64 MB that are freed and allocated anew cost page faults by default, and nearly none once memory is kept."""
+@pytest.mark.parametrize("count", ["1", "6"])
+def test_pages_are_not_asked_for_again(count: str) -> None:
+    """Blobs that are freed and allocated anew, 3 GiB too, cost page faults by default, and nearly none once memory is
+    kept."""
     faults = {
-        way: int(subprocess.run([sys.executable, "-c", PROGRAM, way], capture_output=True, check=True).stdout)
+        way: int(subprocess.run([sys.executable, "-c", PROGRAM, way, count], capture_output=True, check=True).stdout)
         for way in ("kept", "returned")
     }
     assert faults["returned"] > 100

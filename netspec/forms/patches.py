@@ -12,7 +12,7 @@ from torch import Tensor
 
 from netspec.forms.base import Form, form
 from netspec.forms.precision import cast
-from netspec.forms.product import affine, takes_images
+from netspec.forms.product import affine, rows, takes_images
 from netspec.layers.base import Layer, Shape
 from netspec.layers.convolution import Convolution
 
@@ -54,47 +54,41 @@ class _PatchConvolution(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], pad: Sequence[int], group: int
     ) -> Tensor:
         windows = _windows(x, weight.shape[2:], stride, pad)
-        rows = _rows(windows, group)
-        ctx.save_for_backward(x, weight, rows)
-        ctx.stride, ctx.pad, ctx.group = stride, pad, group
         shape = len(x), len(weight), *windows.shape[1:3]
         top = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        kernels = weight.permute(0, 2, 3, 1).reshape(group, len(weight) // group, -1)
+        patches = [part.reshape(-1, weight[0].numel()) for part in windows.chunk(group, 5)]
+        kernels = weight.permute(0, 2, 3, 1).reshape(len(weight), -1).chunk(group)
         biases = [None] * group if bias is None else bias.chunk(group)
         # One group after the other: as a batch they are slower in BF16.
-        for parts in zip(rows, kernels, biases, _rows(top.permute(0, 2, 3, 1), group), strict=True):
+        for parts in zip(patches, kernels, biases, rows(top).chunk(group, 1), strict=True):
             affine(*parts)
+        ctx.save_for_backward(x, weight, *patches)
+        ctx.stride, ctx.pad = stride, pad
         return top  # no view, so that a ReLU may overwrite it
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, rows = ctx.saved_tensors
+        x, weight, *patches = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
         grads: list[Tensor | None] = [None] * 6
+        outer = rows(grad)
         if of_x:
-            grads[0] = _bottom_gradient(ctx, x, weight, grad)
+            settings = ctx.stride, ctx.pad, (1, 1), False, (0, 0), len(patches)
+            grads[0] = torch.ops.aten.convolution_backward(grad, x, weight, None, *settings, (True, False, False))[0]
         if of_weight:
-            outer = _rows(grad.permute(0, 2, 3, 1), ctx.group)
-            kernels = torch.cat([torch.mm(out.t(), patches) for out, patches in zip(outer, rows, strict=True)])
+            parts = zip(outer.chunk(len(patches), 1), patches, strict=True)
+            kernels = torch.cat([torch.mm(out.t(), under) for out, under in parts])
             grads[1] = kernels.view(len(weight), *weight.shape[2:], weight.shape[1]).permute(0, 3, 1, 2)
         if of_bias:
-            grads[2] = grad.sum((0, 2, 3))
+            grads[2] = outer.sum(0)
         return tuple(grads)
 
 
 def _windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> Tensor:
     """A view of what lies under the window at each of its places: (N, H', W', kernel_h, kernel_w, C)."""
     padded = F.pad(x, (pad[1], pad[1], pad[0], pad[0])).permute(0, 2, 3, 1)
-    return padded.unfold(1, kernel[0], stride[0]).unfold(2, kernel[1], stride[1]).movedim(3, 5)
-
-
-def _rows(x: Tensor, group: int) -> Tensor:
-    """(N, H, W, ..., C) as one matrix a group, with a row for each place: (group, N H W, ... C / group)."""
-    parts = x.view(*x.shape[:-1], group, x.shape[-1] // group)
-    return parts.movedim(-2, 0).flatten(1, 3).flatten(2)
-
-
-def _bottom_gradient(ctx: Any, x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
-    settings = ctx.stride, ctx.pad, (1, 1), False, (0, 0), ctx.group
-    gradient: Tensor = torch.ops.aten.convolution_backward(grad, x, weight, None, *settings, (True, False, False))[0]
-    return gradient
+    number, height, width, channels = padded.shape
+    places = (height - kernel[0]) // stride[0] + 1, (width - kernel[1]) // stride[1] + 1
+    of_number, of_row, of_column, of_channel = padded.stride()
+    strides = of_number, stride[0] * of_row, stride[1] * of_column, of_row, of_column, of_channel
+    return padded.as_strided((number, *places, *kernel, channels), strides)

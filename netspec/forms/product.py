@@ -54,7 +54,7 @@ class _RowProduct(torch.autograd.Function):
         number, channels, height, width = x.shape
         shape = number, len(weight), height, width
         top = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        affine(_rows(x), weight.view(-1, channels), bias, _rows(top))
+        affine(rows(x), weight.view(-1, channels), bias, rows(top))
         return top  # no view, so that a ReLU may overwrite it
 
     @staticmethod
@@ -62,16 +62,16 @@ class _RowProduct(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         number, channels, height, width = x.shape
-        outer = _rows(grad)
+        outer = rows(grad)
         below = torch.mm(outer, weight.view(-1, channels)).view(number, height, width, channels) if of_x else None
         return (
             None if below is None else below.permute(0, 3, 1, 2),
-            torch.mm(outer.t(), _rows(x)).view(weight.shape) if of_weight else None,
+            torch.mm(outer.t(), rows(x)).view(weight.shape) if of_weight else None,
             outer.sum(0) if of_bias else None,
         )
 
 
-def _rows(x: Tensor) -> Tensor:
+def rows(x: Tensor) -> Tensor:
     """(N, C, H, W) as a matrix with a row for each place; a view where the memory is channels-last."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 

@@ -92,7 +92,7 @@ def _check_classes(numbers: Tensor, classes: int, layer: str, ignore_label: int)
         torch._assert_async(_known(numbers, classes, ignore_label).all(), reason.replace('"', "'").replace("\\", "/"))
     elif numbers.numel():
         least, most = numbers.aminmax()  # in most batches all there is to do
-        if least < 0 or most >= classes:
+        if int(least) < 0 or int(most) >= classes:
             known = _known(numbers, classes, ignore_label)
             if not known.all():
                 raise DataError(f"{reason}, but {numbers[~known][0]}")
