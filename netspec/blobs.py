@@ -77,16 +77,6 @@ def allocate(compiled: Compiled, device: torch.device, lent: Mapping[str, Sequen
     return [Param(o.layer, o.tensor, o.spec.lr_mult if o.learns else 0.0, o.spec.decay_mult) for o in owns]
 
 
-def lay_out(compiled: Compiled, memory_format: torch.memory_format) -> None:
-    """Let the filters that learn (4 axes) lie in a memory format, but those that a layer has in a shape of its own: as
-    a view, or in a net that borrowed such a view (which does not learn there)."""
-    views = (module for module in compiled.root.modules() if isinstance(module, parametrize.ParametrizationList))
-    viewed = {id(view.original) for view in views}
-    for blob in compiled.root.parameters():
-        if blob.dim() == 4 and blob.requires_grad and id(blob) not in viewed:
-            blob.data = blob.data.contiguous(memory_format=memory_format)
-
-
 def _spec(layer: BuiltLayer, index: int) -> ParamSpec:
     """A copy of what a layer's text says of one of its blobs."""
     spec = ParamSpec()

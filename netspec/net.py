@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netspec.blobs import Param, allocate, check_names, lay_out, remark_on_names
+from netspec.blobs import Param, allocate, check_names, remark_on_names
 from netspec.compiler import BuiltLayer, Compiled, compile_graph, first_line, free_key
 from netspec.costs import check_memory
 from netspec.debug_info import shown
@@ -90,7 +90,7 @@ class Net(nn.Module):
         self.debug_info = bool(document.message.debug_info)
         self._precision: Precision.Kind = Precision.FP32
         self._forms: dict[str, Site] = {}
-        self._memory_format = fastest_format(self.device, self._precision)
+        self.memory_format = fastest_format(self.device, self._precision)
         self.compiled_whole = False
         self._wired_by_blobs: dict[tuple[tuple[str, ...], tuple[str, ...], bool, bool], Wired] = {}
         # Now, since torch.compile cannot trace how a pass is wired.
@@ -249,17 +249,6 @@ class Net(nn.Module):
         if self.device.type == "cuda":
             allow_tf32(kind == Precision.TF32)
         self._precision = kind
-
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """What images are laid out in before the first layer, and every blob of maps after it. Once it is set, the
-        weights of convolutions lie so too: else each pass would lay them out anew."""
-        return self._memory_format
-
-    @memory_format.setter
-    def memory_format(self, memory_format: torch.memory_format) -> None:
-        self._memory_format = memory_format
-        lay_out(self._compiled, memory_format)
 
     @property
     def sites(self) -> list[Site]:

@@ -10,15 +10,14 @@ from netspec.net import Net
 from netspec.schema.netspec_pb2 import Compile, RunState
 from netspec.solver.layout import FORMATS, faster_format
 from netspec.solver.speed import Speed, best_of
-from netspec.solver.updates import Update
 
 
 class Forms:
     """Found before the first iteration, and kept in snapshots: a run that resumes computes as before, to the bit, also
     where it would choose otherwise by now."""
 
-    def __init__(self, speed: Speed, net: Net, test_nets: Callable[[], Sequence[Net]], update: Update) -> None:
-        self._speed, self._net, self._test_nets, self._update = speed, net, test_nets, update
+    def __init__(self, speed: Speed, net: Net, test_nets: Callable[[], Sequence[Net]]) -> None:
+        self._speed, self._net, self._test_nets = speed, net, test_nets
         self._taken: dict[str, str] | None = None
         self._format = ""
 
@@ -43,7 +42,6 @@ class Forms:
         if self._format:
             for net in (self._net, *self._test_nets()):
                 net.memory_format = FORMATS[self._format]
-            self._update.lay_out()
         self._net.use_forms(forms)
 
     def plan(self) -> Iterator[str]:

@@ -85,12 +85,6 @@ class Update:
         ]
         self.regroup()
 
-    def lay_out(self) -> None:
-        """Let the history lie in memory as the blobs do: fused kernels ask for no strides."""
-        for blob, history in zip([param.tensor for param in self._params] * self.slots, self.history, strict=True):
-            if history.stride() != blob.stride():
-                history.data = torch.empty_like(blob, requires_grad=False).copy_(history)
-
     def regroup(self, begins: Mapping[str, int] | None = None) -> None:
         """Take up which blobs take a gradient now; `begins` has the iteration in which those of a layer began to."""
         groups: dict[tuple[float, float, int], Group] = {}
