@@ -42,6 +42,14 @@ def make_folder(folder: Path) -> None:
         raise SnapshotError(f"{folder}: the folder cannot be written to")
 
 
+def refuse_unwritable(path: Path) -> None:
+    """SnapshotError where no file can be written at a place: to be told before a long pass over a set."""
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        reason = "it is a folder" if path.is_dir() else f"{folder} is no folder that can be written to"
+        raise SnapshotError(f"{path}: cannot be written: {reason}")
+
+
 def cache_folder() -> Path:
     """Where what can be made again is kept: $NETSPEC_CACHE, or ~/.cache/netspec. It may not be there yet."""
     folder = os.environ.get("NETSPEC_CACHE")

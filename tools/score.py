@@ -3,6 +3,7 @@
 keys and labels of the records and the names of the classes. tools/ensemble.py and tools/test.py take it from there."""
 
 import argparse
+from pathlib import Path
 
 from scoring_arguments import add_scoring_arguments, scorer_options
 
@@ -10,7 +11,7 @@ from scoring_arguments import add_scoring_arguments, scorer_options
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_scoring_arguments(parser)
-    parser.add_argument("--out", required=True, metavar="FILE", help="the score file to write, e.g. scores.npz")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the score file to write (.npz)")
     parser.add_argument(
         "--source", metavar="PATH", help="a folder of images, a list or a database in place of the net's own data"
     )
@@ -37,6 +38,7 @@ def main() -> None:
     from dataclasses import replace
 
     from netspec import log_to_stderr, readable_errors
+    from netspec.files import refuse_unwritable
     from netspec.scoring import Scorer, parse_crops
 
     log_to_stderr()
@@ -46,6 +48,7 @@ def main() -> None:
         except ValueError as error:
             parser.error(f"argument --crops: {error}")
         crops = replace(crops, mirror=crops.mirror or args.mirror)
+        refuse_unwritable(args.out)
         scorer = Scorer(images=args.source, crops=crops, **scorer_options(parser, args))
         if scorer.report.left_over:
             print(f"not used of the weights: {', '.join(scorer.report.left_over)}")

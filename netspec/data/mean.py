@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -71,14 +70,6 @@ def write_mean(path: Path, mean: Mean) -> None:
         write_whole(path, proto.SerializeToString())
     except SnapshotError as error:
         raise DataError(str(error)) from None
-
-
-def refuse_unwritable(path: Path) -> None:
-    """DataError where no file can be written at a place: to be told before a long pass over a set."""
-    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        reason = "it is a folder" if path.is_dir() else f"{folder} is no folder that can be written to"
-        raise DataError(f"{path}: cannot be written: {reason}")
 
 
 def read_mean(path: Path) -> Mean:

@@ -13,10 +13,11 @@ from netspec.data.datum_store import DatumStore
 from netspec.data.form import Form
 from netspec.data.image_files import image_files
 from netspec.data.leveldb_store import is_leveldb
-from netspec.data.mean import MeanImage, refuse_unwritable, write_mean
+from netspec.data.mean import MeanImage, write_mean
 from netspec.data.open_store import open_store
 from netspec.data.records import colour_like
 from netspec.errors import DataError
+from netspec.files import refuse_unwritable
 
 
 def mean_report(source: Path, out: Path | None = None, root: str = "", form: Form | None = None) -> str:
@@ -24,7 +25,8 @@ def mean_report(source: Path, out: Path | None = None, root: str = "", form: For
     its lines on the channels' means; with their deviations and what to paste into a transform_param.
 
     `root` stands before the names of a list; `form` gives files their colour and size: BGR and as they are without it.
-    DataError names what cannot be read, or has another size; a database takes neither `root` nor `form`.
+    DataError names what cannot be read, or has another size; a database takes neither `root` nor `form`. SnapshotError
+    where the mean cannot be written.
     """
     if out is not None:
         refuse_unwritable(out)

@@ -110,6 +110,7 @@ def test_classification_as_caffes_example(run, digit, tmp_path):
         (("score", NET, "--weights", WEIGHTS, "--out", "x.npz", "--crops", "5"), "there is nothing to crop"),
         (("score", NET, "--weights", WEIGHTS, "--out", "x.npz", "--names", "none"), "none: the names of the classes"),
         (("score", NET, "--weights", WEIGHTS, "--out", "x.npz", "--source", "none"), "none: there is no such folder"),
+        (("score", NET, "--weights", WEIGHTS, "--out", "README.md/x.npz"), "README.md/x.npz: cannot be written: "),
         (("score", WEIGHTS, "--out", "x.npz"), "has no data of its own"),
         (("score", WEIGHTS, "--out", "x.npz", "--set", "a.b=1"), "--set, --stage and --define are for net files"),
         (("classify", NET, "--weights", WEIGHTS, "none.jpg"), "none.jpg: there is no such image"),
