@@ -14,12 +14,13 @@ import torchvision.models as tv
 from PIL import Image
 from torch import nn
 
+from netspec import read_net, read_solver
 from netspec.compiler import Compiled, compile_graph
 from netspec.data import compute_mean, write_lmdb, write_mean
 from netspec.data.datum import decode, encoded_datum
 from netspec.graph import Graph, build, net_state
 from netspec.layers.sources import SourceContext
-from netspec.schema.netspec_pb2 import SolverParameter
+from netspec.schema.netspec_pb2 import TRAIN, NetState, SolverParameter
 from netspec.solver.check import check_solver
 from netspec.spec import read
 from netspec.upgrade import net_document, solver_document
@@ -46,6 +47,7 @@ WRITTEN = {
 
 NAMES = sorted({file.stem for file in (ROOT / "zoo").glob("*.prototxt")} - {"quickstart"})
 SOLVERS = sorted((ROOT / "solvers").glob("*.solver"))
+BEST = [file for file in SOLVERS if file.stem.endswith("_best")]
 EACH = pytest.mark.parametrize("name", NAMES)
 PHASES = pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 
@@ -142,6 +144,29 @@ def test_recipes_are_right_and_of_nets_of_the_zoo(file: Path) -> None:
     check_solver(document)
     assert (ROOT / document.message.net).is_file()
     assert document.message.snapshot_prefix == f"snapshots/{file.stem}/{file.stem}"
+
+
+@EACH
+def test_statistics_are_gathered_as_pytorch_does(name: str) -> None:
+    """BatchNorm keeps of its statistics what PyTorch's does, whose nets these are: with Caffe's own fraction tests
+    would see the statistics of weights long gone."""
+    momentum = nn.BatchNorm2d(1).momentum
+    assert momentum is not None
+    for layer in read_net(path(name)).layer:
+        if layer.type == "BatchNorm":
+            assert layer.batch_norm_param.moving_average_fraction == pytest.approx(1 - momentum)
+
+
+@pytest.mark.parametrize("file", BEST, ids=lambda file: file.stem)
+def test_best_recipes_see_as_many_images(file: Path) -> None:
+    """A best recipe trains the net of the study's recipe on as many images, copies included, from one data layer."""
+    seen = []
+    for recipe in (file, file.with_stem(file.stem.removesuffix("_best"))):
+        solver = read_solver(recipe)
+        state = NetState(phase=TRAIN, stage=solver.train_state.stage)
+        (data,) = [node for node in build(net_document(ROOT / solver.net), state).nodes if node.param.type == "Data"]
+        seen.append((solver.net, solver.max_iter * data.param.data_param.batch_size))
+    assert seen[0] == seen[1]
 
 
 # --- counts and shapes that are published -----------------------------------------------------------------------------

@@ -13,6 +13,9 @@ Kernel: TypeAlias = int | tuple[int, int]
 
 _FILLER = {"weight_filler": {"type": "msra"}}
 _EPS = 1e-5  # BatchNorm's, unless said
+_KEPT = 0.9
+"""Of the statistics that BatchNorm gathers for tests, in each iteration: what PyTorch's momentum of 0.1 leaves. Caffe's
+own 0.999 describes the weights of a thousand iterations ago."""
 
 MULTIPLIERS = [{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 0}]
 """Caffe's usual ones: biases learn twice as fast and do not decay."""
@@ -70,7 +73,7 @@ def bn_relu(n: NetSpec, name: str, bottom: Top) -> Top:
 
 def _norm(n: NetSpec, name: str, bottom: Top, eps: float = _EPS, in_place: bool = True) -> Top:
     """Batch normalization with a learned slope and bias, which in Caffe are two layers."""
-    settings = {} if eps == _EPS else {"eps": eps}
+    settings = {"moving_average_fraction": _KEPT, **({} if eps == _EPS else {"eps": eps})}
     x = put(n, f"{name}/bn", L.BatchNorm(bottom, in_place=in_place, **settings))
     return put(n, f"{name}/scale", L.Scale(x, bias_term=True, in_place=True))
 

@@ -23,10 +23,11 @@ _MIDDLE = {"crop_size": 56, "output_size": 64}
 
 
 class Transforms(NamedTuple):
-    """What is done to the images in training and in tests."""
+    """What is done to the images in training and in tests, and in training in the stage "best" where a net has one."""
 
     train: Fields
     test: Fields
+    best: Fields | None = None
 
 
 PLAIN = Transforms({"mirror": True, **_MEAN_IMAGE}, _MEAN_IMAGE)
@@ -56,13 +57,14 @@ MKRTCHYAN = Transforms(
         "copy": {"rotation": 10, "mirror": True, "mirror_vertical": True, "blur_kernel": 5, **_SCALED_BY_IMAGENET},
     },
     {**_MIDDLE, **_SCALED_BY_IMAGENET},
+    best={"mirror": True, "random_resized_crop": {"area_min": 0.5}, "crop_size": 64, **_SCALED_BY_IMAGENET},
 )  # fmt: skip
-"""Mkrtchyan's: each image through both sets of transforms."""
+"""Mkrtchyan's: each image through both sets of transforms; at best a random resized crop of it."""
 
 
 def without_mean_image(transforms: Transforms, mean: list[float]) -> Transforms:
     """Transforms with the mean of each channel, in BGR, in place of the mean image."""
-    train, test = ({**fields, "mean_value": mean} for fields in transforms)
+    train, test = ({**fields, "mean_value": mean} for fields in transforms[:2])
     del train["mean_file"], test["mean_file"]
     return Transforms(train, test)
 
@@ -82,9 +84,12 @@ def _start(folder: str, batch: int, test_batch: int, transforms: Transforms) -> 
     n = NetSpec()
     train = {"source": f"{folder}/train_lmdb", "batch_size": batch, "backend": "LMDB", "shuffle": True}
     test = {"source": f"{folder}/val_lmdb", "batch_size": test_batch, "backend": "LMDB"}
-    n.data, n.label = L.Data(ntop=2, include={"phase": "TRAIN"}, transform_param=transforms.train, data_param=train)
-    n.test_data = L.Data(
-        name="data", top=["data", "label"], ntop=0,
-        include={"phase": "TEST"}, transform_param=transforms.test, data_param=test,
-    )  # fmt: skip
+    phase = {"phase": "TRAIN"}
+    include = {**phase, "not_stage": "best"} if transforms.best else phase
+    n.data, n.label = L.Data(ntop=2, include=include, transform_param=transforms.train, data_param=train)
+    twin = {"name": "data", "top": ["data", "label"], "ntop": 0}
+    if transforms.best:
+        best = {"include": {**phase, "stage": "best"}, "transform_param": transforms.best}
+        n.best_data = L.Data(**twin, **best, data_param={**train, "batch_size": 100})
+    n.test_data = L.Data(**twin, include={"phase": "TEST"}, transform_param=transforms.test, data_param=test)
     return n
