@@ -28,14 +28,15 @@ def read_names(path: Path, classes: int) -> tuple[str, ...]:
 
 
 def known_names(data: Iterable[LayerParameter], find: Callable[[str], Path], classes: int) -> tuple[str, ...]:
-    """The names that lie with the data of one of some layers, the first that has as many as there are `classes`: the
-    labels.txt beside a database or a list, the classes of a folder, by the words.txt beside it in words; else none."""
+    """The names that lie with the data of one of some layers, the first that has not more than there are `classes`: the
+    labels.txt beside a database or a list, the classes of a folder, by the words.txt beside it in words; else none.
+    Classes without a name, where a net is trained on a part of them, are called by their numbers."""
     sources = dict.fromkeys(param.data_param.source or param.image_data_param.source for param in data)
     for source in filter(None, sources):
         with suppress(DataError):
             names = lines_at(find(source))
-            if len(names) == classes:
-                return names
-            if names:
+            if len(names) > classes:
                 logger.warning("%s: %d names of classes, the net scores %d: not used", source, len(names), classes)
+            elif names:
+                return (*names, *map(str, range(len(names), classes)))
     return ()

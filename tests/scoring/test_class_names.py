@@ -63,7 +63,7 @@ def test_names_of_folders(tmp_path):
 
 
 def test_the_first_that_fits(tmp_path, caplog):
-    """Names that are not as many as the classes are passed over with a warning, as is what is not there."""
+    """Names that are more than the classes are passed over with a warning, as is what is not there."""
     for name, text in (("ten", "x\n" * 10), ("two", "cat\ndog\n")):
         (tmp_path / name / "set").mkdir(parents=True)
         (tmp_path / name / "labels.txt").write_text(text)
@@ -74,3 +74,9 @@ def test_the_first_that_fits(tmp_path, caplog):
         f"{tmp_path}/ten/set: 10 names of classes, the net scores 2: not used"
     ]
     assert known_names([database(tmp_path / "none" / "set")], Path, 2) == ()
+
+
+def test_classes_that_the_data_has_not(tmp_path):
+    """A net that scores more classes than its data has keeps their names, and calls the others by their numbers."""
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    assert known_names([database(tmp_path / "set")], Path, 4) == ("cat", "dog", "2", "3")
