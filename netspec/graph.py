@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from google.protobuf import text_format
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, nearest
 from netspec.positions import FieldPath
 from netspec.schema.netspec_pb2 import TEST, TRAIN, LayerParameter, NetParameter, NetState, NetStateRule, Phase
 from netspec.spec import Document
@@ -94,6 +94,16 @@ def _takes_part(document: Document[NetParameter], index: int, param: LayerParame
     if param.include:
         return any(_meets(state, rule) for rule in param.include)
     return not any(_meets(state, rule) for rule in param.exclude)
+
+
+def unheard_stages(net: NetParameter, state: NetState) -> Iterator[str]:
+    """The stages of a state that no rule of a net's layers asks about, each in words."""
+    rules = [rule for layer in net.layer for rule in (*layer.include, *layer.exclude)]
+    asked = {stage for rule in rules for stage in (*rule.stage, *rule.not_stage)}
+    for stage in state.stage:
+        if stage not in asked:
+            hint = nearest(stage, asked)
+            yield f'no layer asks for the stage "{stage}"' + (f": {hint}" if hint else "")
 
 
 def _meets(state: NetState, rule: NetStateRule) -> bool:

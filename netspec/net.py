@@ -20,7 +20,7 @@ from netspec.debug_info import shown
 from netspec.deploy import deploy_net
 from netspec.errors import SpecError
 from netspec.forms import PLAIN, Site, sites
-from netspec.graph import Node, build, joined_state
+from netspec.graph import Node, build, joined_state, unheard_stages
 from netspec.inputs import as_blob, fastest_format, laid_out
 from netspec.layers import Layer
 from netspec.layers.base import Shape
@@ -95,8 +95,9 @@ class Net(nn.Module):
         self._wired_by_blobs: dict[tuple[tuple[str, ...], tuple[str, ...], bool, bool], Wired] = {}
         # Now, since torch.compile cannot trace how a pass is wired.
         self._inputs_of_outputs = self._wired(self.outputs).inputs
-        if remark := remark_on_names(self._compiled):
-            logger.warning("%s: %s", document.path, remark)
+        for remark in (remark_on_names(self._compiled), *unheard_stages(document.message, self.graph.state)):
+            if remark:
+                logger.warning("%s: %s", document.path, remark)
         if weights is not None:
             self.load(weights, strict)
 

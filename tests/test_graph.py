@@ -3,7 +3,7 @@
 import pytest
 
 from netspec import SpecError
-from netspec.graph import Graph, build, net_state
+from netspec.graph import Graph, build, net_state, unheard_stages
 from netspec.schema.netspec_pb2 import TEST, TRAIN, NetParameter, NetState
 from netspec.spec import parse
 
@@ -213,3 +213,18 @@ def test_a_loss_without_a_top_makes_one() -> None:
     assert graph(text).outputs == ["loss"]
     taken = DATA + f'layer {{ name: "data" type: "EuclideanLoss" {bottoms} }}\n'
     assert graph(taken).outputs == ["data_loss"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "stages", "remarks"),
+    [
+        ('include { stage: "best" } }', ("best",), []),
+        ('include { not_stage: "best" } }', ("best",), []),
+        ('exclude { stage: "best" } }', ("bset", "best"), ['no layer asks for the stage "bset": did you mean "best"?']),
+        ("}", ("other",), ['no layer asks for the stage "other"']),
+    ],
+)
+def test_stages_that_nobody_asks_for(rules: str, stages: tuple[str, ...], remarks: list[str]) -> None:
+    """A stage that no rule names is told, with the nearest one that a rule names."""
+    net = parse('layer { name: "a" type: "Input" top: "a" ' + rules, NetParameter).message
+    assert list(unheard_stages(net, net_state("TRAIN", 0, stages))) == remarks
