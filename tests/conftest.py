@@ -10,6 +10,15 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of as many processes as there are cores
 
+import torch  # after the number of its threads is said
+
+
+@pytest.fixture(autouse=True)
+def any_algorithm():
+    """Exact runs ask for deterministic algorithms for the rest of the process: here, of the test."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
 
 @pytest.fixture
 def file_limit():

@@ -291,7 +291,6 @@ def on_a_gpu(write_solver: Callable[..., Path], monkeypatch: pytest.MonkeyPatch)
         return built[-1]
 
     yield build
-    torch.use_deterministic_algorithms(False)
     for solver in built:
         solver.close()
 

@@ -231,12 +231,13 @@ def test_a_signal_after_a_test(solver_of: Build, monkeypatch: pytest.MonkeyPatch
 
 def test_signals_are_not_caught_outside_a_run() -> None:
     """Only inside the block do signals ask for something."""
-    signals = Signals()
+    signals, before = Signals(), signal.getsignal(signal.SIGINT)
     with signals.caught():
+        assert signal.getsignal(signal.SIGINT) is not before
         os.kill(os.getpid(), signal.SIGHUP)
         assert signals.take_snapshot_request() and not signals.take_snapshot_request()
         assert signals.stop is None
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_worker_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:

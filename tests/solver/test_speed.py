@@ -22,12 +22,6 @@ def fast_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "is_fast", lambda kind, device: kind == Precision.BF16)
 
 
-@pytest.fixture(autouse=True)
-def deterministic_as_before() -> None:
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
 @pytest.mark.parametrize(
     ("fields", "precision", "layout"),
     [
