@@ -8,7 +8,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from netspec.errors import SnapshotError
+from netspec.errors import DataError, SnapshotError
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -31,23 +31,23 @@ def write_whole(path: Path, content: bytes) -> None:
             beside.unlink()
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, what: str = "the folder") -> None:
     """Make a folder for what is written later; SnapshotError where it cannot be, or cannot be written to: to be told
-    before the work that is to be written."""
+    before the work that is to be written. `what` it is in words."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SnapshotError(f"{folder}: the folder cannot be made: {error.strerror}") from None
+        raise SnapshotError(f"{folder}: {what} cannot be made: {error.strerror}") from None
     if not os.access(folder, os.W_OK):
-        raise SnapshotError(f"{folder}: the folder cannot be written to")
+        raise SnapshotError(f"{folder}: {what} cannot be written to")
 
 
 def refuse_unwritable(path: Path) -> None:
-    """SnapshotError where no file can be written at a place: to be told before a long pass over a set."""
+    """DataError where no file can be written at a place: to be told before a long pass over a set."""
     folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         reason = "it is a folder" if path.is_dir() else f"{folder} is no folder that can be written to"
-        raise SnapshotError(f"{path}: cannot be written: {reason}")
+        raise DataError(f"{path}: cannot be written: {reason}")
 
 
 def cache_folder() -> Path:

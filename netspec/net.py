@@ -173,8 +173,7 @@ class Net(nn.Module):
 
     def loss(self, out: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum of the losses in a call's result, a scalar; a top with several numbers is summed first."""
-        sums = {name: out[name].sum() if out[name].dim() else out[name] for name in self.loss_weights}
-        terms = [sums[name] * weight if weight != 1 else sums[name] for name, weight in self.loss_weights.items()]
+        terms = [out[name].sum() * weight for name, weight in self.loss_weights.items()]
         return sum(terms[1:], terms[0]) if terms else torch.zeros((), device=self.device)
 
     def load(self, path: str | Path, strict: bool = True, whole: bool = False) -> LoadReport:

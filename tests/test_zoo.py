@@ -146,15 +146,14 @@ def test_recipes_are_right_and_of_nets_of_the_zoo(file: Path) -> None:
     assert document.message.snapshot_prefix == f"snapshots/{file.stem}/{file.stem}"
 
 
-@EACH
-def test_statistics_are_gathered_as_pytorch_does(name: str) -> None:
+def test_statistics_are_gathered_as_pytorch_does() -> None:
     """BatchNorm keeps of its statistics what PyTorch's does, whose nets these are: with Caffe's own fraction tests
     would see the statistics of weights long gone."""
     momentum = nn.BatchNorm2d(1).momentum
     assert momentum is not None
-    for layer in read_net(path(name)).layer:
-        if layer.type == "BatchNorm":
-            assert layer.batch_norm_param.moving_average_fraction == pytest.approx(1 - momentum)
+    norms = [layer for name in NAMES for layer in read_net(path(name)).layer if layer.type == "BatchNorm"]
+    (fraction,) = {layer.batch_norm_param.moving_average_fraction for layer in norms}
+    assert fraction == pytest.approx(1 - momentum)
 
 
 @pytest.mark.parametrize("file", BEST, ids=lambda file: file.stem)

@@ -25,8 +25,7 @@ def mean_report(source: Path, out: Path | None = None, root: str = "", form: For
     its lines on the channels' means; with their deviations and what to paste into a transform_param.
 
     `root` stands before the names of a list; `form` gives files their colour and size: BGR and as they are without it.
-    DataError names what cannot be read, or has another size; a database takes neither `root` nor `form`. SnapshotError
-    where the mean cannot be written.
+    DataError names what cannot be read, or has another size; a database takes neither `root` nor `form`.
     """
     if out is not None:
         refuse_unwritable(out)

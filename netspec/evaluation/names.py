@@ -26,4 +26,5 @@ def named(scores: Scores, known: Mapping[int, str]) -> Scores:
 
 def titled(number: int, names: Sequence[str]) -> str:
     """A class by its number and its name, where it has one that is not its number."""
-    return " ".join(dict.fromkeys((str(number), names[number]))).strip()
+    name = names[number]
+    return f"{number} {name}" if name not in ("", str(number)) else str(number)

@@ -71,7 +71,7 @@ class SoftmaxWithLoss(NormalizedLoss):
             ignore_index=self.ignore_label,
             reduction="none",
         )
-        losses.detach().clamp_(max=LARGEST_LOSS)  # no kernel reads them for the gradient, which is as without a floor
+        losses = clamp(losses, most=LARGEST_LOSS)
         if self.class_weighting is not None:
             known = numbers.masked_fill(numbers == self.ignore_label, 0)
             losses = losses * self.class_weighting.to(scores.device)[known]

@@ -57,6 +57,6 @@ def introduce(net: Net, solver: SolverParameter, seed: int) -> None:
 
 def look_at_place(prefix: str, fresh: bool) -> None:
     """SnapshotError where no snapshot can be written; a warning where a new run meets those of an earlier one."""
-    make_folder(Path(prefix).parent)
+    make_folder(Path(prefix).parent, "the folder for the snapshots")
     if fresh and (earlier := snapshots.snapshots(prefix)):
         logger.warning("%s is of an earlier run; --resume without a name would take it", earlier[0])

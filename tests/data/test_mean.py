@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from netspec.data.mean import compute_mean, read_mean, write_mean
-from netspec.errors import DataError, NetspecError
+from netspec.errors import DataError
 from netspec.files import refuse_unwritable
 from netspec.schema.netspec_pb2 import BlobProto, BlobShape
 
@@ -38,7 +38,7 @@ def test_written_mean_comes_back(tmp_path, pixels):
 def test_a_place_that_cannot_be_written(place, write, tmp_path):
     """Where no file can be written that is one message with the path, and is known before the mean is."""
     (tmp_path / "file").touch()
-    with pytest.raises(NetspecError, match=f"{tmp_path / place}: cannot be written: "):
+    with pytest.raises(DataError, match=f"{tmp_path / place}: cannot be written: "):
         write(tmp_path / place)
 
 

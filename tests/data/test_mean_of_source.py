@@ -8,7 +8,7 @@ import pytest
 from netspec.data.form import Form
 from netspec.data.mean import MeanImage, read_mean
 from netspec.data.mean_of_source import mean_report
-from netspec.errors import DataError, SnapshotError
+from netspec.errors import DataError
 
 RECORDED = Path(__file__).parents[1] / "golden" / "training"
 
@@ -87,7 +87,7 @@ def test_a_database_is_taken_as_it_is(options, store_of, pixels):
 def test_the_place_is_looked_at_first(folder, tmp_path):
     """A place that cannot be written is refused before the set is read."""
     (folder[0] / "c0" / "0.png").write_bytes(b"no image")
-    with pytest.raises(SnapshotError, match="set: cannot be written: it is a folder"):
+    with pytest.raises(DataError, match="set: cannot be written: it is a folder"):
         mean_report(folder[0], tmp_path / "set")
 
 

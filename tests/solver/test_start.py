@@ -71,7 +71,7 @@ def test_a_place_that_cannot_hold_snapshots_is_refused(make: Make, tmp_path: Pat
     """A prefix in a folder that cannot be is an error before the first iteration."""
     (tmp_path / "file").write_text("")
     solver = make(snapshot_prefix=tmp_path / "file" / "run")
-    with pytest.raises(SnapshotError, match="the folder cannot be made"):
+    with pytest.raises(SnapshotError, match="the folder for the snapshots cannot be made"):
         solver.solve()
     assert solver.iter == 0
 
