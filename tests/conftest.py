@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of as many processes as there are cores
 
 import torch  # after the number of its threads is said
+import torch.utils.deterministic
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +19,7 @@ def any_algorithm():
     """Exact runs ask for deterministic algorithms for the rest of the process: here, of the test."""
     yield
     torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = True
 
 
 @pytest.fixture

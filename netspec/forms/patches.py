@@ -12,7 +12,7 @@ from torch import Tensor
 
 from netspec.forms.base import Form, form
 from netspec.forms.precision import cast
-from netspec.forms.product import affine, rows, takes_images
+from netspec.forms.product import rows, takes_images
 from netspec.layers.base import Layer, Shape
 from netspec.layers.convolution import Convolution
 
@@ -53,42 +53,50 @@ class _PatchConvolution(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], pad: Sequence[int], group: int
     ) -> Tensor:
-        windows = _windows(x, weight.shape[2:], stride, pad)
-        shape = len(x), len(weight), *windows.shape[1:3]
+        windows = _windows(x, weight.shape[2:], stride, pad, group)
+        number, height, width = windows.shape[1:4]
+        patches = windows.reshape(group, number * height * width, -1)
+        kernels = weight.permute(0, 2, 3, 1).reshape(group, -1, patches.shape[2]).mT
+        shape = number, len(weight), height, width
         top = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        patches = [part.reshape(-1, weight[0].numel()) for part in windows.chunk(group, 5)]
-        kernels = weight.permute(0, 2, 3, 1).reshape(len(weight), -1).chunk(group)
-        biases = [None] * group if bias is None else bias.chunk(group)
-        # One group after the other: as a batch they are slower in BF16.
-        for parts in zip(patches, kernels, biases, rows(top).chunk(group, 1), strict=True):
-            affine(*parts)
-        ctx.save_for_backward(x, weight, *patches)
-        ctx.stride, ctx.pad = stride, pad
+        if bias is None:
+            torch.bmm(patches, kernels, out=_by_group(top, group))
+        else:
+            torch.baddbmm(bias.view(group, 1, -1), patches, kernels, out=_by_group(top, group))
+        ctx.save_for_backward(x, weight, patches)
+        ctx.settings = stride, pad, (1, 1), False, (0, 0), group
         return top  # no view, so that a ReLU may overwrite it
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, *patches = ctx.saved_tensors
+        x, weight, patches = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
         grads: list[Tensor | None] = [None] * 6
-        outer = rows(grad)
         if of_x:
-            settings = ctx.stride, ctx.pad, (1, 1), False, (0, 0), len(patches)
-            grads[0] = torch.ops.aten.convolution_backward(grad, x, weight, None, *settings, (True, False, False))[0]
+            needed = True, False, False
+            grads[0] = torch.ops.aten.convolution_backward(grad, x, weight, None, *ctx.settings, needed)[0]
         if of_weight:
-            parts = zip(outer.chunk(len(patches), 1), patches, strict=True)
-            kernels = torch.cat([torch.mm(out.t(), under) for out, under in parts])
+            kernels = torch.bmm(_by_group(grad, len(patches)).mT, patches)
             grads[1] = kernels.view(len(weight), *weight.shape[2:], weight.shape[1]).permute(0, 3, 1, 2)
         if of_bias:
-            grads[2] = outer.sum(0)
+            grads[2] = rows(grad).sum(0)
         return tuple(grads)
 
 
-def _windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> Tensor:
-    """A view of what lies under the window at each of its places: (N, H', W', kernel_h, kernel_w, C)."""
+def _by_group(x: Tensor, group: int) -> Tensor:
+    """(N, C, H, W) as matrices for the groups of the channels (group, N H W, C / group); a view where the memory is
+    channels-last."""
+    matrix = rows(x)
+    return matrix.view(len(matrix), group, -1).transpose(0, 1)
+
+
+def _windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int], group: int) -> Tensor:
+    """A view of what lies under the window at each of its places, by the groups of the channels:
+    (group, N, H', W', kernel_h, kernel_w, C / group)."""
     padded = F.pad(x, (pad[1], pad[1], pad[0], pad[0])).permute(0, 2, 3, 1)
     number, height, width, channels = padded.shape
     places = (height - kernel[0]) // stride[0] + 1, (width - kernel[1]) // stride[1] + 1
     of_number, of_row, of_column, of_channel = padded.stride()
+    shape = group, number, *places, *kernel, channels // group
     strides = of_number, stride[0] * of_row, stride[1] * of_column, of_row, of_column, of_channel
-    return padded.as_strided((number, *places, *kernel, channels), strides)
+    return padded.as_strided(shape, (channels // group * of_channel, *strides))

@@ -54,7 +54,11 @@ class _RowProduct(torch.autograd.Function):
         number, channels, height, width = x.shape
         shape = number, len(weight), height, width
         top = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        affine(rows(x), weight.view(-1, channels), bias, rows(top))
+        kernels = weight.view(-1, channels).t()
+        if bias is None:
+            torch.mm(rows(x), kernels, out=rows(top))
+        else:
+            torch.addmm(bias, rows(x), kernels, out=rows(top))
         return top  # no view, so that a ReLU may overwrite it
 
     @staticmethod
@@ -79,11 +83,3 @@ def rows(x: Tensor) -> Tensor:
 def takes_images(layer: Convolution, bottoms: Sequence[Shape]) -> bool:
     """Whether a convolution has one bottom, of images (N, C, H, W)."""
     return len(bottoms) == 1 and len(bottoms[0]) == 4 and layer.axis == 1
-
-
-def affine(rows: Tensor, kernels: Tensor, bias: Tensor | None, out: Tensor) -> None:
-    """rows (N, C) times the transpose of kernels (O, C), plus bias (O,), into out (N, O)."""
-    if bias is None:
-        torch.mm(rows, kernels.t(), out=out)
-    else:
-        torch.addmm(bias, rows, kernels.t(), out=out)

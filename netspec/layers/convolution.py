@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from netspec.schema.netspec_pb2 import LayerParameter
 
 PATH = "convolution_param"
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+_SMALL_MAP = 4 * 4
+"""Up to here oneDNN's windows on a CPU take 1.2 to 1.8 times as long in channels-last memory, in 32 bits."""
 
 
 class BaseConvolution(Layer):
@@ -102,7 +106,17 @@ class Convolution(BaseConvolution):
                 )
 
     def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return convolve(x, weight, bias, self.stride, self.pad, self.dilation, self.group)
+        is_moved = self._wants_contiguous(x)
+        x = x.contiguous() if is_moved else x
+        y = convolve(x, weight, bias, self.stride, self.pad, self.dilation, self.group)
+        return y.contiguous(memory_format=torch.channels_last) if is_moved else y
+
+    def _wants_contiguous(self, x: Tensor) -> bool:
+        """Whether this bottom, which is in channels-last memory, is convolved faster out of it."""
+        if x.dim() != 4 or x.device.type != "cpu" or x.dtype != torch.float32 or self.kernel == (1, 1):
+            return False
+        is_small = 1 < x.shape[2] * x.shape[3] <= _SMALL_MAP
+        return is_small and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def convolve(

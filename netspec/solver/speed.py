@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.utils.deterministic
 
 from netspec.allocator import keep_freed_memory
 from netspec.forms.blocks import Block, block_sites
@@ -82,6 +83,7 @@ def decide(document: Document[SolverParameter], device: torch.device) -> Speed:
     allow_tf32(precision == Precision.TF32)
     if solver.exact:
         torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a tenth of a step
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
     memory_format, why = _memory_format(solver, device, precision)
     remarks.append(why)

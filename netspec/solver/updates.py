@@ -39,7 +39,8 @@ class Group:
 
 
 Number = float | Tensor
-"""A number, or where an iteration is captured a scalar on the device."""
+"""A number, or a scalar on the device: one that is known there alone, or that changes where an iteration is
+captured."""
 
 
 class Pace(NamedTuple):
@@ -60,7 +61,7 @@ class Step:
 
     solver: SolverParameter
     pace: Pace
-    scale: Tensor
+    scale: Number
     decay: float
 
 
@@ -126,19 +127,18 @@ class Update:
             if decay and solver.regularization_type == "L1":
                 torch._foreach_mul_(group.gradients, scale)
                 torch._foreach_add_(group.gradients, torch._foreach_sign(group.weights), alpha=decay)
-                step = replace(step, scale=torch.ones_like(scale), decay=0.0)
+                step = replace(step, scale=1.0, decay=0.0)
             if group.lr_mult or decay or group.is_reached:
                 move(group, step)
 
-    def _clip(self, most: float) -> Tensor:
+    def _clip(self, most: float) -> Number:
         """What scales all gradients so that their common L2 norm is at most `most`, if that is not negative: on the
         device, never read here."""
-        one = torch.ones((), device=self._groups[0].weights[0].device if self._groups else None)
         gradients = [weight.grad for group in self._groups for weight in group.weights if weight.grad is not None]
         if most < 0 or not gradients:
-            return one
+            return 1.0
         norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        return torch.where(norm > most, most / norm, one)
+        return torch.where(norm > most, most / norm, 1.0)
 
     def _move_by_diff(self, group: Group, step: Step) -> None:
         """`move`, and leave in the gradients what was subtracted from the weights: weights of 0 are moved, which
@@ -148,7 +148,7 @@ class Update:
         for weight, gradient in zip(moved, gradients, strict=True):
             weight.grad = gradient
         stand_in = replace(group, weights=moved)
-        self.move(stand_in, replace(step, scale=torch.ones_like(step.scale), decay=0.0))
+        self.move(stand_in, replace(step, scale=1.0, decay=0.0))
         torch._foreach_add_(group.weights, moved)
         torch._foreach_copy_(gradients, torch._foreach_neg(moved))
 
@@ -169,8 +169,15 @@ def decayed(group: Group, step: Step) -> Step:
     """The step that is left once the decay is in the gradients."""
     if not step.decay:
         return step
-    if step.solver.clip_gradients < 0:  # What scales them is known then: 1 / iter_size. One operation is enough.
-        torch._foreach_add_(group.gradients, group.weights, alpha=step.decay * step.solver.iter_size)
+    if not isinstance(step.scale, Tensor):  # One operation is enough.
+        torch._foreach_add_(group.gradients, group.weights, alpha=step.decay / step.scale)
         return replace(step, decay=0.0)
     regularised(group, step)
-    return replace(step, scale=torch.ones_like(step.scale), decay=0.0)
+    return replace(step, scale=1.0, decay=0.0)
+
+
+def divisor(share: Number, group: Group) -> Tensor | None:
+    """What kernels divide gradients by that take a share of them, a scalar on the device; None for all of them."""
+    if isinstance(share, Tensor):
+        return share.reciprocal()
+    return None if share == 1 else torch.full((), share, device=group.weights[0].device).reciprocal()

@@ -106,6 +106,23 @@ def test_no_value_depends_on_the_engine(build):
     torch.testing.assert_close(forced(x), plain(x))
 
 
+@pytest.mark.parametrize("size", [(4, 4), (2, 3), (1, 1), (5, 5)])
+def test_channels_last(build, size):
+    """In channels-last memory tops and gradients are what they are in the other, and the top stays in it; small maps
+    are convolved out of it."""
+    text = 'type: "Convolution" top: "y" convolution_param { num_output: 4 kernel_size: 3 pad: 1 group: 2 }'
+    layer = filled(build(text, (2, 6, *size)))
+    results = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        x = torch.randn(2, 6, *size).contiguous(memory_format=memory_format).requires_grad_()
+        y = layer(x)
+        assert y.is_contiguous(memory_format=memory_format)
+        results.append([y, *torch.autograd.grad(y.square().mean(), [x, *layer.blobs()])])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize(
     ("text", "bottoms", "tops", "count"),
     [

@@ -20,7 +20,7 @@ from netspec.weights import read_weights
 Build = Callable[..., Solver]
 
 QUICKSTART = Path(__file__).parents[2] / "solvers/quickstart.solver"
-ITERATIONS = 200
+ITERATIONS = 300
 SEEDS = range(1, 6)
 
 
@@ -48,7 +48,7 @@ def test_bf16_learns_the_digits(tmp_path: Path) -> None:
     """Over five seeds BF16 is as accurate as FP32 but for the noise of the seeds."""
     full, half = ([accuracy(precision, seed, tmp_path) for seed in SEEDS] for precision in ("FP32", "BF16"))
     noise = statistics.stdev(full) / len(SEEDS) ** 0.5
-    assert min(full) > 0.9
+    assert min(full) > 0.95
     assert statistics.mean(half) > statistics.mean(full) - max(3 * noise, 0.01)
 
 
