@@ -2,6 +2,7 @@
 """Trains the net of a solver file; what `caffe train` was."""
 
 import argparse
+import ctypes
 import gc
 import logging
 import shlex
@@ -45,6 +46,13 @@ def resume_command(args: argparse.Namespace, snapshot: object) -> str:
     return shlex.join(words)
 
 
+def end_with_python() -> None:
+    """Let the process end once Python has. After that glibc would take the tables of PyTorch's libraries apart, for
+    0.15 s; what C's `exit` says goes to `_exit` at once."""
+    if sys.platform.startswith("linux") and hasattr(libc := ctypes.CDLL(None), "on_exit"):
+        libc.on_exit(libc._exit, None)
+
+
 def main() -> int:
     args = parse()
     gc.disable()  # what is loaded now stays: to look through it for garbage, now and at the end, takes 0.3 s
@@ -55,6 +63,7 @@ def main() -> int:
 
     gc.freeze()
     gc.enable()
+    end_with_python()
     log_to_stderr(logging.WARNING if args.quiet or args.dry_run or args.plan else logging.INFO)
     with readable_errors():
         settings = [*args.settings, *([f"weights={args.weights}"] if args.weights else [])]

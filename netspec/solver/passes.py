@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from netspec.errors import DataError
@@ -87,4 +87,4 @@ class Passes:
 
 def is_finite(loss: Tensor) -> bool:
     """Whether a loss is a number; waits for the device."""
-    return bool(torch.isfinite(loss))
+    return math.isfinite(loss.item())
