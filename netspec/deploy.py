@@ -33,7 +33,8 @@ def deploy_net(path: str | Path, shapes: Mapping[str, Sequence[int]]) -> Documen
     """The deploy net of a .caffemodel of any age.
 
     What was put in for training goes: the data layers, the losses with their auxiliary heads, what reads labels,
-    Caffe's own Split layers. Each input has its shape from `shapes`, or batch 1, the channels of the first convolution
+    Caffe's own Split layers, and a `use_global_stats: false`, by which BatchNorm would normalise each batch by itself.
+    Each input has its shape from `shapes`, or batch 1, the channels of the first convolution
     and the size of the data layer's images. SpecError where it has none, SnapshotError where the file is damaged or a
     fork's layer cannot be read.
     """
@@ -46,6 +47,8 @@ def deploy_net(path: str | Path, shapes: Mapping[str, Sequence[int]]) -> Documen
         if layer.name in definition.unread:
             reason = f"{definition.unread[layer.name]} has a form that only its fork of Caffe can read"
             raise SnapshotError(f'{path}: layer "{layer.name}": {reason}')
+        if layer.HasField("batch_norm_param") and not layer.batch_norm_param.use_global_stats:
+            layer.batch_norm_param.ClearField("use_global_stats")
     net = _net(definition.net.name, _inputs(str(path), trained, layers, shapes), layers)
     return Document(net, to_text(net), str(path))
 

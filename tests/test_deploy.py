@@ -160,6 +160,15 @@ def test_what_is_left_of_training(tmp_path: Path, form: str) -> None:
     assert net.layer_params["conv"][0].eq(0.1).all()
 
 
+@pytest.mark.parametrize(("field", "kept"), [("false", "{ }"), ("true", "{ use_global_stats: true }")])
+def test_batch_norm_takes_what_it_gathered(tmp_path: Path, field: str, kept: str) -> None:
+    """A net that normalised each batch by itself in training does not do so any more."""
+    message = f"batch_norm_param {{ use_global_stats: {field} }}"
+    norm = f'layer {{ name: "n" type: "BatchNorm" bottom: "conv" top: "n" {message} }}'
+    (layer,) = (each for each in deploy_net(write(tmp_path, DATA + CONV + norm), {}).message.layer if each.name == "n")
+    assert layer.batch_norm_param == text_format.Parse(f"batch_norm_param {kept}", LayerParameter()).batch_norm_param
+
+
 def test_the_softmax_keeps_its_axis(tmp_path: Path) -> None:
     """A softmax is over the axis that the loss took."""
     net = deploy_net(write(tmp_path, DATA + CONV + LOSS.replace("top:", "softmax_param { axis: 2 } top:")), {})

@@ -242,6 +242,15 @@ def frozen_statistics(view: NetView) -> Iterator[Finding]:
         yield from view.finding(TRAP, frozen[0], reason, "batch_norm_param", "use_global_stats")
 
 
+def batch_statistics(view: NetView) -> Iterator[Finding]:
+    """Tests that normalise by the batch at hand."""
+    norms = [node for node in view.phases.get("TEST", []) if node.param.batch_norm_param.HasField("use_global_stats")]
+    by_batch = [node for node in norms if not node.param.batch_norm_param.use_global_stats]
+    if by_batch:
+        reason = f"use_global_stats: false in TEST: an image's scores depend on its batch{_more(by_batch)}"
+        yield from view.finding(TRAP, by_batch[0], reason, "batch_norm_param", "use_global_stats")
+
+
 def nothing_learns(view: NetView) -> Iterator[Finding]:
     """A net in which every lr_mult is 0."""
     nodes = [node for node in view.trained if node.param.type in _WITH_BLOBS and node.param.type != "BatchNorm"]
@@ -276,6 +285,6 @@ def _more(nodes: list[Node]) -> str:
 
 
 NET_TRAPS: list[Trap] = [
-    probabilities_twice, unread_data, accuracy_in_train, no_scale, no_filler, frozen_statistics, nothing_learns,
-    only_tested, other_pixels,
+    probabilities_twice, unread_data, accuracy_in_train, no_scale, no_filler, frozen_statistics,
+    batch_statistics, nothing_learns, only_tested, other_pixels,
 ]  # fmt: skip

@@ -75,8 +75,11 @@ def _fill_for_input(param: LayerParameter, text: ScoredText) -> None:
 
 def stored_shape(text: ScoredText, param: LayerParameter) -> Shape | None:
     """The shape (C, H, W) of the images of a net's own data before they are cropped: that of the first record of its
-    database, or of the mean image; None where neither tells it."""
+    database, of what a MemoryData layer is given, or of the mean image; None where none of these tells it."""
     source, mean_file = param.data_param.source, param.transform_param.mean_file
+    memory = param.memory_data_param
+    if memory.height and not param.transform_param.crop_size:
+        return memory.channels, memory.height, memory.width
     with suppress(DataError):
         if source and not text.is_stored:
             return open_store(text.document.find(source)).image(0)[0].shape

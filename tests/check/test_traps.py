@@ -37,6 +37,7 @@ NET_CASES = [
     ('name: "scale" type: "Scale"', 'name: "scale" type: "AbsVal"', NOTE, "learns no slope and bias"),
     (' weight_filler { type: "msra" }', "", TRAP, "without a weight_filler the weights start at 0"),
     ('type: "BatchNorm"', 'type: "BatchNorm" batch_norm_param { use_global_stats: true }', TRAP, "no statistics"),
+    ('type: "BatchNorm"', 'type: "BatchNorm" batch_norm_param { use_global_stats: false }', TRAP, "on its batch"),
     ('name: "ip"', 'name: "ip" include { phase: TEST }', TRAP, "no layer of this name is in TRAIN"),
     ("{ crop_size: 16 scale: 0.5 }", "{ crop_size: 16 }", TRAP, "scale is not that of TRAIN"),
 ]  # fmt: skip

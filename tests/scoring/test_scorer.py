@@ -170,6 +170,17 @@ def test_a_caffemodel_alone(folder, images):
         scored(folder, files, net="net.caffemodel")
 
 
+def test_a_caffemodel_with_images_from_memory(folder, saved):
+    """A MemoryData layer tells how large images are."""
+    memory = "memory_data_param { batch_size: 1 channels: 3 height: 5 width: 5 }"
+    data = f' name: "in" type: "MemoryData" top: "data" top: "y" {memory} }}'
+    text = "\nlayer {".join(["", data, *TEXT.split("\nlayer {")[3:5]])
+    Net(saved(text), weights=folder / "net.caffemodel").save(folder / "memory.caffemodel")
+    file, given = folder / "images" / "x0.png", Preparation(mean=(90, 100, 110), scale=0.01)
+    expected = scored(folder, [file], net=saved(DEPLOY).name, given=given).scores
+    np.testing.assert_array_equal(scored(folder, [file], net="memory.caffemodel", given=given).scores, expected)
+
+
 DEPLOY = 'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: [1, 3, 5, 5] } } }' + "".join(
     f"\nlayer {{{part}" for part in TEXT.split("\nlayer {")[3:5]
 )
