@@ -20,6 +20,7 @@ _SCALED = {"mean_value": _MEAN, "std_value": [71.81, 68.56, 70.49]}
 _SCALED_BY_IMAGENET = {"mean_value": [103.53, 116.28, 123.675], "std_value": [57.375, 57.12, 58.395]}
 _VARIED = {"mirror": True, "rotation": 10, "shift": 0.1, "contrast_min": 0.7, "contrast_max": 1.3}
 _MIDDLE = {"crop_size": 56, "output_size": 64}
+_BEST_CROP = {"mirror": True, "random_resized_crop": {"area_min": 0.5}, "crop_size": 64}
 
 
 class Transforms(NamedTuple):
@@ -39,6 +40,7 @@ BOIGNE = Transforms(
         "copy": {"mirror": True, "mirror_or_rotate": True, "rotation_choice": [-10, -8, -6, 6, 8, 10], **_SCALED},
     },
     _SCALED,
+    best={**_BEST_CROP, **_SCALED},
 )
 """Boigne and Heyse's: each image once as it is, and once mirrored or rotated."""
 
@@ -57,9 +59,9 @@ MKRTCHYAN = Transforms(
         "copy": {"rotation": 10, "mirror": True, "mirror_vertical": True, "blur_kernel": 5, **_SCALED_BY_IMAGENET},
     },
     {**_MIDDLE, **_SCALED_BY_IMAGENET},
-    best={"mirror": True, "random_resized_crop": {"area_min": 0.5}, "crop_size": 64, **_SCALED_BY_IMAGENET},
+    best={**_BEST_CROP, **_SCALED_BY_IMAGENET},
 )  # fmt: skip
-"""Mkrtchyan's: each image through both sets of transforms; at best a random resized crop of it."""
+"""Mkrtchyan's: each image through both sets of transforms."""
 
 
 def without_mean_image(transforms: Transforms, mean: list[float]) -> Transforms:
