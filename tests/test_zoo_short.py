@@ -247,9 +247,10 @@ def test_fillers_are_pytorchs(name: str) -> None:
 def test_the_first_set_alone() -> None:
     """In its stage "set1" m1 has one copy of each training image, else two."""
     data = [layer for layer in read_net(path("m1")).layer if layer.type == "Data"]
-    both, first, test = data
+    both, first, best, test = data
     assert (len(both.transform_param.copy), len(first.transform_param.copy)) == (1, 0)
-    assert list(both.include[0].not_stage) == list(first.include[0].stage) == ["set1"]
+    stages = [*first.include[0].stage, *best.include[0].stage]
+    assert list(both.include[0].not_stage) == stages == ["set1", "best"]
     both.transform_param.ClearField("copy")
     assert both.transform_param == first.transform_param
     assert test.transform_param.mirror is False

@@ -36,11 +36,12 @@ class SGD(Update):
         if isinstance(rate, Tensor):
             step = decayed(group, step)
         # PyTorch's fused kernel at a rate of 1, given gradients and decay that hold the rate, is Caffe's rule.
-        share, dampening, scale = rate * step.scale, 0.0, None
-        if nesterov or isinstance(share, Tensor) or isinstance(step.scale, Tensor):
-            decay, scale = 0.0 if isinstance(rate, Tensor) else rate * step.decay, divisor(share, group)
-        else:  # Dampening scales too, and does not write the gradients anew: a tenth faster.
-            decay, dampening = step.decay / step.scale, 1 - share
+        # Dampening takes a share of the gradients as a divisor does, and does not write them anew: a tenth faster.
+        if nesterov or isinstance(rate, Tensor) or isinstance(step.scale, Tensor):
+            decay = 0.0 if isinstance(rate, Tensor) else rate * step.decay
+            dampening, scale = 0.0, divisor(rate * step.scale, group)
+        else:
+            decay, dampening, scale = step.decay / step.scale, 1 - rate * step.scale, None
         torch._fused_sgd_(
             group.weights,
             group.gradients,
