@@ -34,9 +34,9 @@ def deploy_net(path: str | Path, shapes: Mapping[str, Sequence[int]]) -> Documen
 
     What was put in for training goes: the data layers, the losses with their auxiliary heads, what reads labels,
     Caffe's own Split layers, and a `use_global_stats: false`, by which BatchNorm would normalise each batch by itself.
-    Each input has its shape from `shapes`, or batch 1, the channels of the first convolution
-    and the size of the data layer's images. SpecError where it has none, SnapshotError where the file is damaged or a
-    fork's layer cannot be read.
+    Each input has its shape from `shapes`, or batch 1, the channels of the first convolution and the size of the data
+    layer's images. SpecError where it has none, SnapshotError where the file is damaged or a fork's layer cannot be
+    read.
     """
     definition = read_definition(Path(path))
     trained = _without_splits(_upgraded(definition.net).layer)
@@ -56,7 +56,8 @@ def deploy_net(path: str | Path, shapes: Mapping[str, Sequence[int]]) -> Documen
 def deploy_view(
     document: Document[NetParameter], state: NetState, shapes: Mapping[str, Sequence[int]]
 ) -> Document[NetParameter]:
-    """The deploy view of a train/test net in a phase, by the rules of `deploy_net`; a net that is one already stays.
+    """The deploy view of a train/test net in a phase, by the rules of `deploy_net`, but BatchNorm stays as the
+    text says; a net that is one already stays.
 
     Each input has its shape from `shapes`, or as the text gives it. Errors about a layer show its place in the text.
     SpecError where the net has nothing to score or the shape of an input is not known.

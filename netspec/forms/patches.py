@@ -60,9 +60,9 @@ class _PatchConvolution(torch.autograd.Function):
         shape = number, len(weight), height, width
         top = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         if bias is None:
-            torch.bmm(patches, kernels, out=_by_group(top, group))
+            torch.bmm(patches, kernels, out=_by_group(rows(top), group))
         else:
-            torch.baddbmm(bias.view(group, 1, -1), patches, kernels, out=_by_group(top, group))
+            torch.baddbmm(bias.view(group, 1, -1), patches, kernels, out=_by_group(rows(top), group))
         ctx.save_for_backward(x, weight, patches)
         ctx.settings = stride, pad, (1, 1), False, (0, 0), group
         return top  # no view, so that a ReLU may overwrite it
@@ -72,22 +72,21 @@ class _PatchConvolution(torch.autograd.Function):
         x, weight, patches = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
         grads: list[Tensor | None] = [None] * 6
+        outer = rows(grad)
         if of_x:
             needed = True, False, False
             grads[0] = torch.ops.aten.convolution_backward(grad, x, weight, None, *ctx.settings, needed)[0]
         if of_weight:
-            kernels = torch.bmm(_by_group(grad, len(patches)).mT, patches)
+            kernels = torch.bmm(_by_group(outer, len(patches)).mT, patches)
             grads[1] = kernels.view(len(weight), *weight.shape[2:], weight.shape[1]).permute(0, 3, 1, 2)
         if of_bias:
-            grads[2] = rows(grad).sum(0)
+            grads[2] = outer.sum(0)
         return tuple(grads)
 
 
-def _by_group(x: Tensor, group: int) -> Tensor:
-    """(N, C, H, W) as matrices for the groups of the channels (group, N H W, C / group); a view where the memory is
-    channels-last."""
-    matrix = rows(x)
-    return matrix.view(len(matrix), group, -1).transpose(0, 1)
+def _by_group(rows: Tensor, group: int) -> Tensor:
+    """A view of rows (places, C) by the groups of the channels: (group, places, C / group)."""
+    return rows.view(len(rows), group, -1).transpose(0, 1)
 
 
 def _windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int], group: int) -> Tensor:

@@ -106,10 +106,10 @@ class Convolution(BaseConvolution):
                 )
 
     def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        is_moved = self._wants_contiguous(x)
-        x = x.contiguous() if is_moved else x
-        y = convolve(x, weight, bias, self.stride, self.pad, self.dilation, self.group)
-        return y.contiguous(memory_format=torch.channels_last) if is_moved else y
+        settings = weight, bias, self.stride, self.pad, self.dilation, self.group
+        if self._wants_contiguous(x):
+            return convolve(x.contiguous(), *settings).contiguous(memory_format=torch.channels_last)
+        return convolve(x, *settings)
 
     def _wants_contiguous(self, x: Tensor) -> bool:
         """Whether this bottom, which is in channels-last memory, is convolved faster out of it."""
