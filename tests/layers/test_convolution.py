@@ -106,16 +106,17 @@ def test_no_value_depends_on_the_engine(build):
     torch.testing.assert_close(forced(x), plain(x))
 
 
-@pytest.mark.parametrize("size", [(4, 4), (2, 3), (1, 1), (5, 5)])
-def test_channels_last(build, size):
+@pytest.mark.parametrize(("channels", "size"), [(6, (4, 4)), (6, (2, 3)), (6, (1, 1)), (6, (5, 5)), (256, (2, 3))])
+def test_channels_last(build, channels, size):
     """In channels-last memory tops and gradients are what they are in the other, and the top stays in it; small maps
-    are convolved out of it."""
-    text = 'type: "Convolution" top: "y" convolution_param { num_output: 4 kernel_size: 3 pad: 1 group: 2 }'
-    layer = filled(build(text, (2, 6, *size)))
+    of many channels are convolved out of it."""
+    outputs = 4 if channels == 6 else 256
+    text = f'type: "Convolution" top: "y" {PATH} {{ num_output: {outputs} kernel_size: 3 pad: 1 group: 2 }}'
+    layer = filled(build(text, (2, channels, *size)))
     results = []
     for memory_format in (torch.contiguous_format, torch.channels_last):
         torch.manual_seed(0)
-        x = torch.randn(2, 6, *size).contiguous(memory_format=memory_format).requires_grad_()
+        x = torch.randn(2, channels, *size).contiguous(memory_format=memory_format).requires_grad_()
         y = layer(x)
         assert y.is_contiguous(memory_format=memory_format)
         results.append([y, *torch.autograd.grad(y.square().mean(), [x, *layer.blobs()])])
