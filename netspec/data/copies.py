@@ -72,7 +72,7 @@ class Copies:
             everyone = np.arange(len(positions))
             first = self._transforms[0]
             return [(first, everyone, drawn) for drawn in first.windows(positions, self.windows, sizes)]
-        for number in np.unique(which).tolist():
+        for number in sorted(set(which.tolist())):
             places, transform = np.flatnonzero(which == number), self._transforms[number]
             drawn = transform.draw(positions[places], None if sizes is None else sizes[places])
             parts.append((transform, places, drawn))

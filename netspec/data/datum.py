@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,8 @@ def decode(datum: Datum, colour: bool | None = None) -> Pixels:
         stored, unit = np.frombuffer(datum.data, np.uint8), "bytes"
     else:
         stored, unit = np.array(datum.float_data, np.float32), "numbers"
-    if stored.size != np.prod(shape, dtype=object):
-        raise DataError(f"data has {stored.size} {unit}, {shape_text(shape)} needs {np.prod(shape, dtype=object)}")
+    if stored.size != math.prod(shape):
+        raise DataError(f"data has {stored.size} {unit}, {shape_text(shape)} needs {math.prod(shape)}")
     return stored.reshape(shape)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -84,6 +85,6 @@ def read_mean(path: Path) -> Mean:
     values = np.array(proto.data or proto.double_data, np.float32)
     if len(shape) == 4 and shape[0] == 1:
         shape = shape[1:]
-    if len(shape) != 3 or min(shape) < 1 or values.size != np.prod(shape, dtype=object):
+    if len(shape) != 3 or min(shape) < 1 or values.size != math.prod(shape):
         raise DataError(f"{path} is no mean file: {values.size} numbers in the shape {shape}")
     return values.reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -71,7 +72,7 @@ def _array(name: str, files: dict[str, bytes], axes: int) -> Pixels:
     data = files[name]
     start = 4 + 4 * axes
     shape = tuple(np.frombuffer(data[4:start], ">u4").tolist()) if len(data) >= start else ()
-    if data[:4] != bytes((0, 0, _UINT8, axes)) or len(data) - start != np.prod(shape, dtype=object):
+    if data[:4] != bytes((0, 0, _UINT8, axes)) or len(data) - start != math.prod(shape):
         raise DataError(f"{name} is no IDX file of {axes} axes, or it is cut short ({len(data)} bytes)")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 

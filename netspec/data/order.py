@@ -70,9 +70,9 @@ def indices(position: int, count: int, size: int, seed: int, shuffle: bool) -> I
 def in_epochs(positions: Indices, size: int, order: Callable[[int], Indices]) -> Indices:
     """The records of a set of `size` at some positions, where `order` gives the order of each epoch."""
     epochs, places = np.divmod(positions, size)
-    for epoch in np.unique(epochs):
+    for epoch in set(epochs.tolist()):
         here = epochs == epoch
-        places[here] = order(int(epoch))[places[here]]
+        places[here] = order(epoch)[places[here]]
     return places
 
 

@@ -26,6 +26,9 @@ MEMORY_LIMIT = 256 << 20
 
 _PART = 256
 
+_FEW_BYTES = 1 << 20
+"""Of decoded images: so few are there before threads have begun."""
+
 _log = logging.getLogger("netspec")
 
 
@@ -177,11 +180,15 @@ class Records:
         return open_set(path, key)
 
     def _parts(self, whole: Pixels | None = None) -> Iterator[Set]:
-        """The set in order, decoded by a few threads, into `whole` where it is given."""
+        """The set in order, decoded by a few threads where it is worth it, into `whole` where it is given."""
         self._is_over = Event()
+        work, starts = partial(self._part, whole=whole), range(0, len(self), _PART)
+        if self.nbytes <= _FEW_BYTES:
+            yield from map(work, starts)
+            return
         with thread_pool() as pool:
             try:
-                yield from in_order(pool, partial(self._part, whole=whole), range(0, len(self), _PART))
+                yield from in_order(pool, work, starts)
             finally:  # before the pool waits for its threads: they leave the parts that they are at
                 self._is_over.set()
 

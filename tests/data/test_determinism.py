@@ -124,6 +124,7 @@ def test_decoding_threads_change_nothing(threads, fields, feed, monkeypatch):
     whole = stream(feed(fields), BATCHES)
     monkeypatch.setattr(thread_pool, "_THREADS", threads)
     monkeypatch.setattr(records, "_PART", 2)
+    monkeypatch.setattr(records, "_FEW_BYTES", 0)
     assert stream(feed(fields), BATCHES) == whole
 
 
