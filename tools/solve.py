@@ -3,12 +3,12 @@
 
 import argparse
 import ctypes
-import gc
 import logging
 import shlex
 import sys
 
 from arguments import add_allow_python, add_define
+from quick_import import quick_import
 
 DIVERGED = 3
 """The exit code of a run whose loss is no number any more."""
@@ -55,14 +55,11 @@ def end_with_python() -> None:
 
 def main() -> int:
     args = parse()
-    gc.disable()  # what is loaded now stays: to look through it for garbage, now and at the end, takes 0.3 s
-    from netspec import Solver, log_to_stderr, readable_errors
-    from netspec.errors import DivergedError
-    from netspec.solver.preview import preview
-    from netspec.templates import definitions
-
-    gc.freeze()
-    gc.enable()
+    with quick_import():
+        from netspec import Solver, log_to_stderr, readable_errors
+        from netspec.errors import DivergedError
+        from netspec.solver.preview import preview
+        from netspec.templates import definitions
     end_with_python()
     log_to_stderr(logging.WARNING if args.quiet or args.dry_run or args.plan else logging.INFO)
     with readable_errors():
