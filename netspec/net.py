@@ -174,7 +174,7 @@ class Net(nn.Module):
 
     def loss(self, out: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum of the losses in a call's result, a scalar; a top with several numbers is summed first."""
-        terms = [out[name].sum() * weight for name, weight in self.loss_weights.items()]
+        terms = [_weighted(out[name], weight) for name, weight in self.loss_weights.items()]
         return sum(terms[1:], terms[0]) if terms else torch.zeros((), device=self.device)
 
     def load(self, path: str | Path, strict: bool = True, whole: bool = False) -> LoadReport:
@@ -318,6 +318,12 @@ class Net(nn.Module):
         if lacking := sorted(set(missing) - set(taken)):
             raise ValueError(f"missing input: {', '.join(f'{name} {self.blob_shapes[name]}' for name in lacking)}")
         return taken
+
+
+def _weighted(loss: Tensor, weight: float) -> Tensor:
+    """The sum of a loss times its weight, by no operation that changes nothing."""
+    total = loss.sum() if loss.dim() else loss
+    return total * weight if weight != 1 else total
 
 
 def _by_name(layers: Iterable[BuiltLayer]) -> dict[str, Layer]:

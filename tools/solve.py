@@ -2,10 +2,11 @@
 """Trains the net of a solver file; what `caffe train` was."""
 
 import argparse
-import ctypes
 import logging
+import os
 import shlex
 import sys
+from typing import NoReturn
 
 from arguments import add_allow_python, add_define
 from quick_import import quick_import
@@ -46,11 +47,15 @@ def resume_command(args: argparse.Namespace, snapshot: object) -> str:
     return shlex.join(words)
 
 
-def end_with_python() -> None:
-    """Let the process end once Python has. After that glibc would take the tables of PyTorch's libraries apart, for
-    0.15 s; what C's `exit` says goes to `_exit` at once."""
-    if sys.platform.startswith("linux") and hasattr(libc := ctypes.CDLL(None), "on_exit"):
-        libc.on_exit(libc._exit, None)
+def leave(code: int) -> NoReturn:
+    """End the process. All is written and closed by now; to take apart what Python and PyTorch loaded, which the
+    system does as well, would take 0.2 s."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        sys.exit(code)  # Python says what it could not write
+    os._exit(code)
 
 
 def main() -> int:
@@ -60,7 +65,6 @@ def main() -> int:
         from netspec.errors import DivergedError
         from netspec.solver.preview import preview
         from netspec.templates import definitions
-    end_with_python()
     log_to_stderr(logging.WARNING if args.quiet or args.dry_run or args.plan else logging.INFO)
     with readable_errors():
         settings = [*args.settings, *([f"weights={args.weights}"] if args.weights else [])]
@@ -84,6 +88,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        leave(main())
     except KeyboardInterrupt:  # while Python still loads
         sys.exit("interrupted")
