@@ -17,7 +17,7 @@ from netspec.schema.netspec_pb2 import LayerParameter
 PATH = "convolution_param"
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
-_SMALL_MAP, _LARGE_WEIGHT, _LARGEST_KERNEL = 4 * 4, 1 << 18, 5
+_SMALL_MAP, HEAVY_WEIGHT, _LARGEST_KERNEL = 4 * 4, 1 << 18, 5
 """Up to this map and from this weight on, oneDNN's windows on a CPU take up to twice as long in channels-last memory,
 in 32 bits. Lighter weights are 5 to 30 % faster in it, larger kernels eight times."""
 
@@ -114,7 +114,7 @@ class Convolution(BaseConvolution):
 
     def _wants_contiguous(self, x: Tensor, weight: Tensor) -> bool:
         """Whether this bottom, which is in channels-last memory, is convolved faster out of it."""
-        if x.dim() != 4 or x.device.type != "cpu" or x.dtype != torch.float32 or weight.numel() < _LARGE_WEIGHT:
+        if x.dim() != 4 or x.device.type != "cpu" or x.dtype != torch.float32 or weight.numel() < HEAVY_WEIGHT:
             return False
         is_small = 1 < x.shape[2] * x.shape[3] <= _SMALL_MAP and 1 < max(self.kernel) <= _LARGEST_KERNEL
         return is_small and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from torch import Tensor
+
 from netspec.columns import aligned
 from netspec.forms.choice import Timed
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import Compile, RunState
-from netspec.solver.layout import FORMATS, faster_format
+from netspec.solver.layout import FORMATS, faster_format, lay_out_weights
 from netspec.solver.speed import Speed, best_of
 
 
@@ -16,8 +18,10 @@ class Forms:
     """Found before the first iteration, and kept in snapshots: a run that resumes computes as before, to the bit, also
     where it would choose otherwise by now."""
 
-    def __init__(self, speed: Speed, net: Net, test_nets: Callable[[], Sequence[Net]]) -> None:
-        self._speed, self._net, self._test_nets = speed, net, test_nets
+    def __init__(
+        self, speed: Speed, net: Net, history: Sequence[Tensor], test_nets: Callable[[], Sequence[Net]]
+    ) -> None:
+        self._speed, self._net, self._history, self._test_nets = speed, net, history, test_nets
         self._taken: dict[str, str] | None = None
         self._format = ""
 
@@ -26,11 +30,12 @@ class Forms:
         what is not as the solver's fields alone would have it."""
         if self._speed.compile != Compile.NONE:
             return []
+        if self._taken is None and self._speed.is_format_open and self._speed.measures(iterations):
+            self._format = faster_format(self._net)
+        self._lay_out()
         if self._taken is None:
-            if self._speed.is_format_open and self._speed.measures(iterations):
-                self._format = faster_format(self._net)
             self._taken = self._speed.choose_forms(self._net, iterations)
-        self._use(self._taken)
+        self._net.use_forms(self._taken)
         for net in self._test_nets():
             net.use_forms(self._speed.choose_forms(net, iterations))
         remarks = ["CONTIGUOUS: measured to be faster in this net"] if self._format == "CONTIGUOUS" else []
@@ -38,11 +43,12 @@ class Forms:
             remarks.append(f"{len(self._taken)} sites in forms that were measured to be faster (--plan lists them)")
         return remarks
 
-    def _use(self, forms: dict[str, str]) -> None:
+    def _lay_out(self) -> None:
+        """Let images and weights lie as is best."""
         if self._format:
             for net in (self._net, *self._test_nets()):
                 net.memory_format = FORMATS[self._format]
-        self._net.use_forms(forms)
+        lay_out_weights(self._net, self._history)
 
     def plan(self) -> Iterator[str]:
         """A table for each net: the layers that have other forms, the milliseconds of each form, and the one that is
@@ -67,7 +73,8 @@ class Forms:
             return
         self._format = run.memory_format if self._speed.is_format_open else ""
         self._taken = {site: form for site, _, form in (entry.rpartition("=") for entry in run.form)}
-        self._use(self._taken)
+        self._lay_out()
+        self._net.use_forms(self._taken)
 
 
 def _row(entry: Timed, taken: str) -> tuple[str, str, str, str]:

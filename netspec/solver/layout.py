@@ -1,16 +1,20 @@
-"""Which memory format a net is faster in, by a short measurement."""
+"""Which memory format a net is faster in, by a short measurement, and its weights in that format."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from netspec.forms.choice import remembered
+from netspec.layers.convolution import HEAVY_WEIGHT, Convolution
 from netspec.machine_memory import digest
 from netspec.net import Net
 from netspec.noise import made_inputs
+from netspec.precision import is_16_bit
 from netspec.spec import to_text
 
 FORMATS = {"CHANNELS_LAST": torch.channels_last, "CONTIGUOUS": torch.contiguous_format}
@@ -34,6 +38,27 @@ def faster_format(net: Net) -> str:
     seconds = remembered(net.device, key, lambda: _measure(net))
     is_contiguous = seconds["CONTIGUOUS"] < _WORTH * seconds["CHANNELS_LAST"]
     return "CONTIGUOUS" if is_contiguous else "CHANNELS_LAST"
+
+
+def lay_out_weights(net: Net, history: Sequence[Tensor]) -> None:
+    """Put the weights of the convolutions of a train net into its memory format, and with each its blobs of an update's
+    history: a pass need not do it then. The tensors stay the same objects. In 32 bits heavy weights stay as they are:
+    oneDNN is slower over small maps where they are channels last."""
+    convolved = {id(weight) for weight in _weights(net)}
+    for index, param in enumerate(net.params):
+        is_light = is_16_bit(net.precision) or param.tensor.numel() < HEAVY_WEIGHT
+        if id(param.tensor) in convolved and (is_light or net.memory_format == torch.contiguous_format):
+            for blob in (param.tensor, *history[index :: len(net.params)]):
+                blob.data = blob.data.contiguous(memory_format=net.memory_format)
+
+
+def _weights(net: Net) -> Iterator[Tensor]:
+    """The weights (O, I, height, width) of convolutions that no other layer has in another shape."""
+    layers = [layer.module for layer in net.compiled.layers]
+    shared = {id(blob) for layer in layers if parametrize.is_parametrized(layer) for blob in layer.parameters()}
+    for layer in layers:
+        if isinstance(layer, Convolution) and layer.weight.dim() == 4 and id(layer.weight) not in shared:
+            yield layer.weight
 
 
 def _measure(net: Net) -> dict[str, float]:

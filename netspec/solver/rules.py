@@ -43,9 +43,9 @@ class SGD(Update):
         else:
             decay, dampening, scale = step.decay / step.scale, 1 - rate * step.scale, None
         torch._fused_sgd_(
-            group.weights,
-            group.gradients,
-            group.history[0],
+            group.in_memory(group.weights),
+            group.in_memory(group.gradients),
+            group.in_memory(group.history[0]),
             weight_decay=decay,
             momentum=momentum,
             lr=1.0,
@@ -221,10 +221,10 @@ def _adam(kernel: Callable[..., None], group: Group, step: Step, rate: Number, c
     if not isinstance(count, Tensor):
         count = torch.full((), float(count), device=group.weights[0].device)
     kernel(
-        group.weights,
-        group.gradients,
-        means,
-        squares,
+        group.in_memory(group.weights),
+        group.in_memory(group.gradients),
+        group.in_memory(means),
+        group.in_memory(squares),
         [],
         [count] * len(group.weights),
         lr=rate,

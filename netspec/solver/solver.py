@@ -101,7 +101,7 @@ class Solver:
         self._freezing = Freezing(document, self.param, self.net)
         self._watch = Watch(document, self.param, self.test_nets)
         self._edits = LiveEdits(self.document, self.param, lambda: self.iter, define)
-        self._forms = Forms(self.speed, self.net, lambda: self.test_nets)
+        self._forms = Forms(self.speed, self.net, self.update.history, lambda: self.test_nets)
         loss_scale = LossScale(self.device) if self.speed.precision == Precision.FP16 else None
         self._passes = Passes(self.net, self.param.iter_size, loss_scale)
         self._captured = self._capturing.iterations(self.net, self.update, self.average, self._passes)
