@@ -24,6 +24,7 @@ class Forms:
         self._speed, self._net, self._history, self._test_nets = speed, net, history, test_nets
         self._taken: dict[str, str] | None = None
         self._format = ""
+        self._lay_out()
 
     def take(self, iterations: int) -> list[str]:
         """Let the nets compute in the forms, and in the memory format, that are best for so many iterations; in words

@@ -40,10 +40,10 @@ def faster_format(net: Net) -> str:
     return "CONTIGUOUS" if is_contiguous else "CHANNELS_LAST"
 
 
-def lay_out_weights(net: Net, history: Sequence[Tensor]) -> None:
-    """Put the weights of the convolutions of a train net into its memory format, and with each its blobs of an update's
-    history: a pass need not do it then. The tensors stay the same objects. In 32 bits heavy weights stay as they are:
-    oneDNN is slower over small maps where they are channels last."""
+def lay_out_weights(net: Net, history: Sequence[Tensor] = ()) -> None:
+    """Put the weights of a net's convolutions into its memory format, and with each its blobs of an update's history:
+    a pass need not do it then. The tensors stay the same objects. In 32 bits heavy weights stay as they are: oneDNN is
+    slower over small maps where they are channels last."""
     convolved = {id(weight) for weight in _weights(net)}
     for index, param in enumerate(net.params):
         is_light = is_16_bit(net.precision) or param.tensor.numel() < HEAVY_WEIGHT
@@ -69,6 +69,7 @@ def _measure(net: Net) -> dict[str, float]:
         inputs = made_inputs(net)
         rounds = [{name: _seconds(net, name, inputs) for name in FORMATS} for _ in range(1 + _ROUNDS)]
     net.memory_format = before
+    lay_out_weights(net)
     with torch.no_grad():
         for blob, value in zip((blob for blobs in net.layer_params.values() for blob in blobs), kept, strict=True):
             blob.copy_(value)
@@ -77,6 +78,7 @@ def _measure(net: Net) -> dict[str, float]:
 
 def _seconds(net: Net, name: str, inputs: dict[str, Tensor]) -> float:
     net.memory_format = FORMATS[name]
+    lay_out_weights(net)
     started = time.perf_counter()
     net.loss(net(**inputs)).backward()  # type: ignore[no-untyped-call]
     seconds = time.perf_counter() - started

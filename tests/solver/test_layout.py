@@ -72,8 +72,7 @@ def test_a_run_learns_the_same(solver_of: Build, monkeypatch: pytest.MonkeyPatch
     for laid_out in (True, False):
         if not laid_out:
             monkeypatch.setattr("netspec.solver.forms.lay_out_weights", lambda *_: None)
-        solver = solver_of(forms=False, **fields)
-        solver.tune(20)
+        solver = solver_of(**fields)
         assert any(not param.tensor.is_contiguous() for param in solver.net.params) == laid_out
         solver.step(20)
         runs.append([*(param.tensor.detach() for param in solver.net.params), *solver.update.history])
@@ -81,24 +80,24 @@ def test_a_run_learns_the_same(solver_of: Build, monkeypatch: pytest.MonkeyPatch
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * max(1.0, float(theirs.abs().max())))
 
 
-def test_a_run_goes_on_to_the_bit(solver_of: Build, tmp_path: Path) -> None:
-    """A run that resumes lays its weights out as before: its weights are those of a run without a break, to the bit."""
-    fields = {**WINDOWS, "max_iter": 8, "forms": False, "snapshot": 4}
-    whole = solver_of(**fields)
+@pytest.mark.parametrize("fields", [{}, {"exact": True}])
+def test_a_run_goes_on_to_the_bit(solver_of: Build, tmp_path: Path, fields: dict[str, bool]) -> None:
+    """A run that resumes has its weights laid out as before, whether it is solved or stepped: they are those of a run
+    without a break, to the bit."""
+    whole = solver_of(**WINDOWS, max_iter=8, snapshot=4, **fields)
     whole.solve()
-    resumed = solver_of(**fields)
-    resumed.restore(tmp_path / "run_iter_4.solverstate")
-    resumed.solve()
-    assert resumed.iter == whole.iter == 8
-    weights = zip(resumed.net.params, whole.net.params, strict=True)
-    assert all(torch.equal(ours.tensor, theirs.tensor) for ours, theirs in weights)
-    assert any(not param.tensor.is_contiguous() for param in resumed.net.params)
+    for go_on in (Solver.solve, lambda solver: solver.step(4)):
+        resumed = solver_of(**WINDOWS, max_iter=8, **fields)
+        resumed.restore(tmp_path / "run_iter_4.solverstate")
+        go_on(resumed)
+        weights = zip(resumed.net.params, whole.net.params, strict=True)
+        assert all(torch.equal(ours.tensor, theirs.tensor) for ours, theirs in weights)
+        assert any(not param.tensor.is_contiguous() for param in resumed.net.params)
 
 
 def test_gradients_in_another_format(solver_of: Build) -> None:
     """A gradient that does not lie like its weight moves it by the same numbers."""
     solver = solver_of(**WINDOWS)
-    solver.tune(1)
     assert any(not param.tensor.is_contiguous() for param in solver.net.params)
     moved = []
     start = [param.tensor.detach().clone() for param in solver.net.params]
