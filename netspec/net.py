@@ -27,7 +27,6 @@ from netspec.layers.base import Shape
 from netspec.layers.sources import ArraySource, Source, SourceContext
 from netspec.loading import LoadReport, load, shared_blobs, some
 from netspec.log import logger
-from netspec.meta_kernels import load_meta_kernels
 from netspec.precision import allow_tf32, computing_in, is_16_bit, refusal
 from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState, Phase, Precision, Residence
 from netspec.spec import Document
@@ -289,7 +288,6 @@ class Net(nn.Module):
                     raise ValueError(f'there is no blob "{name}" in this net; it has {some(self.blob_shapes)}')
             wired = wire(self._compiled, blobs, forms, in_16_bits)
             if self.compiled_whole:
-                load_meta_kernels()
                 wired = replace(wired, module=torch.compile(wired.module, dynamic=False))  # type: ignore[arg-type]
             self._wired_by_blobs[key] = wired
         return self._wired_by_blobs[key]

@@ -17,7 +17,6 @@ from netspec.files import cache_folder
 from netspec.layers import base
 from netspec.layers.base import LAYER_TYPES, Layer, Shape
 from netspec.machine_memory import MachineMemory, digest, layer_text, stamp
-from netspec.meta_kernels import load_meta_kernels
 from netspec.schema.netspec_pb2 import LayerParameter
 
 _OWN = f"{Layer.__module__.rpartition('.')[0]}."
@@ -41,7 +40,6 @@ def remember_shapes() -> None:
 
 
 def _run_on_meta(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
-    load_meta_kernels()
     with torch.no_grad():
         tops = layer(*[torch.empty(shape, device="meta") for shape in bottoms])
     return [tuple(top.shape) for top in ([tops] if isinstance(tops, Tensor) else tops or ())]

@@ -11,7 +11,6 @@ layer, or --mean, --mean-file and --scale:
 
 import argparse
 
-from quick_import import quick_import
 from scoring_arguments import add_scoring_arguments, scorer_options
 
 
@@ -24,9 +23,8 @@ def main() -> None:
     if args.top < 1:
         parser.error("--top must be at least 1")
 
-    with quick_import():
-        from netspec import log_to_stderr, readable_errors
-        from netspec.scoring import Scorer
+    from netspec import log_to_stderr, readable_errors
+    from netspec.scoring import Scorer
 
     log_to_stderr()
     with readable_errors():

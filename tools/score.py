@@ -5,7 +5,6 @@ keys and labels of the records and the names of the classes. tools/ensemble.py a
 import argparse
 from pathlib import Path
 
-from quick_import import quick_import
 from scoring_arguments import add_scoring_arguments, scorer_options
 
 
@@ -38,10 +37,9 @@ def main() -> None:
 
     from dataclasses import replace
 
-    with quick_import():
-        from netspec import log_to_stderr, readable_errors
-        from netspec.files import refuse_unwritable
-        from netspec.scoring import Scorer, parse_crops
+    from netspec import log_to_stderr, readable_errors
+    from netspec.files import refuse_unwritable
+    from netspec.scoring import Scorer, parse_crops
 
     log_to_stderr()
     with readable_errors():

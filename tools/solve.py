@@ -2,6 +2,7 @@
 """Trains the net of a solver file; what `caffe train` was."""
 
 import argparse
+import gc
 import logging
 import os
 import shlex
@@ -9,7 +10,6 @@ import sys
 from typing import NoReturn
 
 from arguments import add_allow_python, add_define
-from quick_import import quick_import
 
 DIVERGED = 3
 """The exit code of a run whose loss is no number any more."""
@@ -60,11 +60,14 @@ def leave(code: int) -> NoReturn:
 
 def main() -> int:
     args = parse()
-    with quick_import():
-        from netspec import Solver, log_to_stderr, readable_errors
-        from netspec.errors import DivergedError
-        from netspec.solver.preview import preview
-        from netspec.templates import definitions
+    gc.disable()  # what is loaded now stays: to look through it for garbage takes 0.15 s now, 0.06 s at each other time
+    from netspec import Solver, log_to_stderr, readable_errors
+    from netspec.errors import DivergedError
+    from netspec.solver.preview import preview
+    from netspec.templates import definitions
+
+    gc.freeze()
+    gc.enable()
     log_to_stderr(logging.WARNING if args.quiet or args.dry_run or args.plan else logging.INFO)
     with readable_errors():
         settings = [*args.settings, *([f"weights={args.weights}"] if args.weights else [])]

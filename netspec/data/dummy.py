@@ -15,7 +15,6 @@ from netspec.data.order import Indices, words
 from netspec.fillers import FillerError, fill
 from netspec.layers.base import LARGEST_COUNT, LayerError, Shape
 from netspec.layers.sources import SourceContext, source
-from netspec.meta_kernels import load_meta_kernels
 from netspec.schema.netspec_pb2 import DummyDataParameter, FillerParameter, LayerParameter
 
 _FIELD = "dummy_data_param"
@@ -112,7 +111,6 @@ def _refuse_unfillable(shape: Shape, filler: FillerParameter) -> None:
         raise LayerError(f"the shape {shape} has a negative size or no rows", _FIELD, "shape")
     if math.prod(shape) > LARGEST_COUNT:
         raise LayerError(f"the shape {shape} is more than any memory holds", _FIELD, "shape")
-    load_meta_kernels()
     try:
         fill(torch.empty(shape, device="meta"), filler)
     except FillerError as error:

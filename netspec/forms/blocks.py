@@ -12,7 +12,6 @@ from torch import Tensor
 from netspec.compiler import BuiltLayer, Compiled
 from netspec.forms.base import Form, Site, follows, in_turn
 from netspec.layers.base import Layer, Shape
-from netspec.meta_kernels import load_meta_kernels
 
 _BY_VALUE = (
     "AbsVal", "BNLL", "Bias", "Clip", "Dropout", "ELU", "Eltwise", "Exp", "Log", "PReLU", "Power", "ReLU", "ReLU6",
@@ -36,7 +35,6 @@ class Block(Form):
 
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
         if self._run is None:
-            load_meta_kernels()
             self._run = torch.compile(self._plain, dynamic=False)
         tops: Tensor | tuple[Tensor, ...] = self._run(*bottoms)
         return tops
