@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from netspec import Net, Solver, parse_net
+from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver.layout import lay_out_weights
 
 Build = Callable[..., Solver]
@@ -93,6 +94,23 @@ def test_a_run_goes_on_to_the_bit(solver_of: Build, tmp_path: Path, fields: dict
         weights = zip(resumed.net.params, whole.net.params, strict=True)
         assert all(torch.equal(ours.tensor, theirs.tensor) for ours, theirs in weights)
         assert any(not param.tensor.is_contiguous() for param in resumed.net.params)
+
+
+@pytest.mark.parametrize("snapshot_format", ["BINARYPROTO", "HDF5", "SAFETENSORS"])
+def test_snapshots_have_caffes_order(solver_of: Build, tmp_path: Path, snapshot_format: str) -> None:
+    """Weights and history are written in the order of Caffe's blobs, however they lie in memory, and read back so."""
+    solver = solver_of(**WINDOWS, snapshot_format=SolverParameter.SnapshotFormat.Value(snapshot_format))
+    solver.step(2)
+    state = solver.snapshot()
+    (weights,) = (path for path in tmp_path.glob("run_iter_2.*") if "solverstate" not in path.name)
+    plain = Net(str(WINDOWS["net"]), "TRAIN", weights=weights)
+    for ours, theirs in zip(solver.net.params, plain.params, strict=True):
+        assert theirs.tensor.is_contiguous() and torch.equal(ours.tensor, theirs.tensor)
+    other = solver_of(**{**WINDOWS, "memory_format": 1})
+    other.restore(state)
+    assert all(map(torch.equal, solver.update.history, other.update.history))
+    assert all(blob.is_contiguous() for blob in other.update.history)
+    assert any(blob.count_nonzero() for blob in other.update.history)
 
 
 def test_gradients_in_another_format(solver_of: Build) -> None:
