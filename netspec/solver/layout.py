@@ -42,14 +42,15 @@ def faster_format(net: Net) -> str:
 
 def lay_out_weights(net: Net, history: Sequence[Tensor] = ()) -> None:
     """Put the weights of a net's convolutions into its memory format, and with each its blobs of an update's history:
-    a pass need not do it then. The tensors stay the same objects. In 32 bits heavy weights stay as they are: oneDNN is
+    a pass need not do it then. The tensors stay the same objects. In 32 bits heavy weights are contiguous: oneDNN is
     slower over small maps where they are channels last."""
     convolved = {id(weight) for weight in _weights(net)}
     for index, param in enumerate(net.params):
-        is_light = is_16_bit(net.precision) or param.tensor.numel() < HEAVY_WEIGHT
-        if id(param.tensor) in convolved and (is_light or net.memory_format == torch.contiguous_format):
+        if id(param.tensor) in convolved:
+            is_heavy = not is_16_bit(net.precision) and param.tensor.numel() >= HEAVY_WEIGHT
+            memory_format = torch.contiguous_format if is_heavy else net.memory_format
             for blob in (param.tensor, *history[index :: len(net.params)]):
-                blob.data = blob.data.contiguous(memory_format=net.memory_format)
+                blob.data = blob.data.contiguous(memory_format=memory_format)
 
 
 def _weights(net: Net) -> Iterator[Tensor]:

@@ -24,7 +24,6 @@ NET_TOOLS = {
 def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tool: str, *arguments: str) -> str:
     """What a tool says that cannot do what it is told."""
     monkeypatch.setattr(sys, "argv", [tool, *arguments])
-    monkeypatch.syspath_prepend(str(TOOLS))
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(TOOLS / tool), run_name="__main__")
     assert end.value.code

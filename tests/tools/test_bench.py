@@ -10,20 +10,17 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-import torch
-from torch import Tensor, nn
-
-sys.path.append(str(Path(__file__).parents[2] / "tools"))
-
 import bench_rounds
 import bench_steps
+import pytest
+import torch
 from bench_loop import Work
 from bench_nets import CLASSES, NETS
 from bench_plain import Plain
 from bench_resident import RESIDENT
 from bench_rounds import Rounds, Settings, Turn, run_rounds
 from bench_tuned import tune
+from torch import Tensor, nn
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--rounds", "1", "--batch", "2", "--seconds", "0.01", "--threads", "1"]

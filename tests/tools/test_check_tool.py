@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 def check(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     """Run tools/check.py in the folder of the cases; what it ends with: its exit status, or a message."""
     monkeypatch.chdir(ROOT / "tests" / "check")
-    monkeypatch.syspath_prepend(ROOT / "tools")
     monkeypatch.setattr(sys, "argv", ["check.py", *arguments])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(ROOT / "tools" / "check.py"), run_name="__main__")

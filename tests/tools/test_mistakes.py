@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from netspec.data import LmdbStore, write_lmdb
 from netspec.schema.netspec_pb2 import Datum
 
 TOOL = Path(__file__).parents[2] / "tools" / "solve.py"
-sys.path.append(str(TOOL.parent))  # as Python does for a script
 
 NET = """
 layer { name: "data" type: "Data" top: "data" top: "label"
@@ -47,7 +45,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def solve(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """Run tools/solve.py on net.solver; what it ends with: a message, or its exit status as text."""
     monkeypatch.setattr(sys, "argv", [str(TOOL), "net.solver", *arguments])
-    monkeypatch.setattr(os, "_exit", sys.exit)
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(TOOL), run_name="__main__")
     return str(end.value)

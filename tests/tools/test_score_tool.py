@@ -20,7 +20,6 @@ def run(tmp_path, monkeypatch, capsys):
     """Run a tool from the root of the repository, in this process; its output, or the message that ends it."""
     monkeypatch.setenv("NETSPEC_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     monkeypatch.setattr("netspec.log_to_stderr", lambda: None)
 
     def run(tool: str, *arguments: object, fails: bool = False) -> str:

@@ -14,7 +14,6 @@ import pytest
 from netspec.log import logger
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "tools"))  # as Python does for a script
 TOOL = ROOT / "tools" / "solve.py"
 SOLVER = ROOT / "tests" / "solver" / "digits.solver"
 
@@ -31,7 +30,6 @@ def log_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def solve(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
     """Run the tool in this process; what it ends with."""
     monkeypatch.setattr(sys, "argv", [str(TOOL), *arguments])
-    monkeypatch.setattr(os, "_exit", sys.exit)
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(TOOL), run_name="__main__")
     return ended.value.code

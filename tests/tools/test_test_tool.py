@@ -32,7 +32,6 @@ layer { name: "loss" type: "EuclideanLoss" bottom: "rows" bottom: "wanted" top: 
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, with a cache of its own."""
     monkeypatch.setenv("NETSPEC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.syspath_prepend(str(TOOLS))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work"
