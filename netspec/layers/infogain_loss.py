@@ -63,7 +63,8 @@ class InfogainLoss(NormalizedLoss):
         matrix = self.matrix.to(scores.device) if matrix is None else matrix.detach()
         numbers = class_numbers(labels, scores, self.axis, self.name, self.ignore_label)
         ignored = numbers == self.ignore_label
-        worth = matrix.reshape(self.classes, self.classes)[numbers.masked_fill(ignored, 0)].movedim(-1, self.axis)
+        matrix = matrix.reshape(self.classes, self.classes)
+        worth = F.embedding(numbers.masked_fill(ignored, 0), matrix).movedim(-1, self.axis)
         logs = clamp(F.log_softmax(scores, self.axis), least=math.log(LOG_THRESHOLD))
         losses = -(worth * logs).sum(self.axis).masked_fill(ignored, 0)
         loss = self.normalized(losses, numbers, math.prod(scores.shape[: self.axis]))

@@ -12,6 +12,7 @@ from netspec.errors import DataError
 from netspec.layers.axis import canonical_axis
 from netspec.layers.base import LayerError, Shape
 from netspec.schema.netspec_pb2 import AccuracyParameter, LossParameter
+from netspec.tracing import is_traced
 
 NO_LABEL = -(2**62)
 """The label that is ignored where nothing is: no float label becomes this number."""
@@ -87,7 +88,7 @@ def class_numbers(labels: Tensor, scores: Tensor, axis: int, layer: str, ignore_
 
 def _check_classes(numbers: Tensor, classes: int, layer: str, ignore_label: int) -> None:
     reason = f'layer "{layer}": a label is none of the classes 0 to {classes - 1}'
-    if torch.compiler.is_compiling():
+    if is_traced():
         # PyTorch's compiler puts the text into C++ as it is.
         torch._assert_async(_known(numbers, classes, ignore_label).all(), reason.replace('"', "'").replace("\\", "/"))
     elif numbers.numel():
@@ -99,4 +100,5 @@ def _check_classes(numbers: Tensor, classes: int, layer: str, ignore_label: int)
 
 
 def _known(numbers: Tensor, classes: int, ignore_label: int) -> Tensor:
-    return (numbers >= 0) & (numbers < classes) | (numbers == ignore_label)
+    known = (numbers >= 0) & (numbers < classes)
+    return known if ignore_label == NO_LABEL else known | (numbers == ignore_label)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from netspec.errors import DataError
 from netspec.layers.axis import canonical_axis, check_axes
 from netspec.layers.base import Layer, LayerError, Shape, layer
 from netspec.schema.netspec_pb2 import LayerParameter
+from netspec.tracing import is_traced
 
 
 def check_indices(name: str, indices: Tensor, size: int) -> None:
@@ -18,7 +18,7 @@ def check_indices(name: str, indices: Tensor, size: int) -> None:
 
     On the CPU only: to look on another device would stop it, and that device refuses the index itself.
     """
-    if indices.device.type != "cpu" or torch.compiler.is_compiling():
+    if indices.device.type != "cpu" or is_traced():
         return
     inside = (indices >= 0) & (indices < size)
     if not inside.all():

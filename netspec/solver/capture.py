@@ -1,4 +1,4 @@
-"""Whole iterations, and passes of test nets, captured once and replayed: a GPU then never waits for Python.
+"""Iterations, and passes of test nets, captured once and replayed: a device then does not wait for Python.
 
 A replay does on the same tensors exactly what was captured. So batches are copied into tensors that keep their place,
 and numbers that change from one iteration to the next, such as the rate, are filled into scalars on the device.
@@ -21,9 +21,6 @@ from netspec.solver.recorder import Recorder
 from netspec.solver.updates import Pace, Update
 
 T = TypeVar("T")
-
-WARM_UP = 3
-"""Runs before a function is captured: libraries choose their algorithms and take their memory in them."""
 
 _FIELDS = (
     "clip_gradients", "delta", "iter_size", "local_gw_ratio", "momentum", "momentum2", "regularization_type",
@@ -75,8 +72,7 @@ class Captured(Generic[T]):
         """Capture anew, since something has changed that no key tells of."""
         self._key: object = None
         self._inputs: StaticInputs | None = None
-        self._replay: Callable[[], None] | None = None
-        self._result: T | None = None
+        self._replay: Callable[[], T] | None = None
         self._runs = 0
 
     def run(self, batches: Sequence[Inputs], key: object) -> T:
@@ -94,19 +90,17 @@ class Captured(Generic[T]):
 
     def _run_on(self, inputs: Sequence[Inputs]) -> T:
         """What the function makes of the tensors that keep their place."""
+        if self._replay is not None:
+            return self._replay()
         self._runs += 1
-        if self._runs <= WARM_UP:
+        if self._runs <= self._recorder.warm_ups:
             return self._recorder.warm_up(lambda: self._function(inputs))
-        if self._replay is None:
-            try:
-                self._replay, self._result = self._recorder.record(lambda: self._function(inputs))
-            except RuntimeError as error:
-                self._is_refused = True
-                self._refuse(str(error).splitlines()[0])
-                return self._function(inputs)
-        self._replay()
-        assert self._result is not None
-        return self._result
+        recording = self._recorder.record(lambda: self._function(inputs))
+        self._replay = recording.replay
+        if recording.replay is None:
+            self._is_refused = True
+            self._refuse(recording.reason)
+        return recording.result
 
 
 class Scalars:
@@ -129,7 +123,17 @@ class Scalars:
         self._filled = paces
 
 
-class CapturedIterations:
+class Replayed(Generic[T]):
+    """Work of a run that is captured."""
+
+    _captured: Captured[T]
+
+    def forget(self) -> None:
+        """Capture anew, since something has changed that cannot be seen here."""
+        self._captured.forget()
+
+
+class CapturedIterations(Replayed[tuple[dict[str, Tensor], Tensor]]):
     """The iterations of a run: forward and backward, the update, the average of the weights, all as one."""
 
     def __init__(
@@ -159,10 +163,6 @@ class CapturedIterations:
         out, loss = self._captured.run(batches, key)
         return out, loss.clone()
 
-    def forget(self) -> None:
-        """Capture anew, since something has changed that cannot be seen here."""
-        self._captured.forget()
-
     def _iterate(self, batches: Sequence[Inputs]) -> tuple[dict[str, Tensor], Tensor]:
         assert self._scalars is not None
         out, loss = self._passes.run(batches)
@@ -178,7 +178,31 @@ class CapturedIterations:
         return fields, phases, _mode(self._net)
 
 
-class CapturedNet:
+class CapturedPasses(Replayed[tuple[dict[str, Tensor], Tensor, list[Tensor | None]]]):
+    """The passes of iterations, forward and backward, without the update that follows them."""
+
+    def __init__(self, net: Net, passes: Passes, recorder: Recorder, refuse: Callable[[str], None]) -> None:
+        self._net, self._passes = net, passes
+        self._captured = Captured(self._run, net, recorder, refuse)
+
+    def run(self) -> tuple[dict[str, Tensor], Tensor]:
+        """As `Passes.run`."""
+        batches = self._passes.take()
+        self._passes.clear()  # its memory is for the gradients to come
+        weights = [param.tensor for param in self._net.params]
+        key = len(batches), tuple(weight.requires_grad for weight in weights), _mode(self._net)
+        out, loss, gradients = self._captured.run(batches, key)
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient
+        return out, loss
+
+    def _run(self, batches: Sequence[Inputs]) -> tuple[dict[str, Tensor], Tensor, list[Tensor | None]]:
+        out, loss = self._passes.run(batches)
+        gradients = [param.tensor.grad for param in self._net.params]
+        return {name: blob.detach() for name, blob in out.items()}, loss, gradients
+
+
+class CapturedNet(Replayed[dict[str, Tensor]]):
     """A net that is called as `Net` is, without gradients; what it returns is overwritten by the next call."""
 
     def __init__(self, net: Net, recorder: Recorder, refuse: Callable[[str], None]) -> None:
@@ -190,10 +214,6 @@ class CapturedNet:
         """The outputs of the next batch, or the blobs that the inputs give."""
         self._blobs = blobs if blobs is None else tuple(blobs)
         return self._captured.run([inputs or self._net.next_inputs()], (self._blobs, *_mode(self._net)))
-
-    def forget(self) -> None:
-        """Capture anew, since something has changed that cannot be seen here."""
-        self._captured.forget()
 
     def _forward(self, batches: Sequence[Inputs]) -> dict[str, Tensor]:
         (inputs,) = batches

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -11,9 +12,9 @@ from netspec.log import logger
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import Capture, Precision, SolverParameter
 from netspec.solver.average import Average
-from netspec.solver.capture import CapturedIterations, CapturedNet
+from netspec.solver.capture import CapturedIterations, CapturedNet, CapturedPasses, Replayed
 from netspec.solver.passes import Passes
-from netspec.solver.recorder import CudaRecorder, Recorder
+from netspec.solver.recorder import Recorder, recorder_of
 from netspec.solver.updates import Update
 from netspec.spec import Document
 
@@ -24,6 +25,9 @@ _TYPES = {
 }
 """The layer types that cannot be captured, and why."""
 
+_WORTH_RECORDING = 500
+"""Iterations from which on passes are recorded on a CPU: that takes as long as some 50 save."""
+
 
 class Capturing:
     """Captures what can be, where that is `wanted`: else, and with a line in the log for each net that cannot be, the
@@ -31,26 +35,37 @@ class Capturing:
 
     def __init__(self, document: Document[SolverParameter], device: torch.device, wanted: bool) -> None:
         self._document, self._device, self._wanted = document, device, wanted
-        self._made: list[CapturedIterations | CapturedNet] = []
+        self._made: list[Replayed[Any]] = []
 
     @cached_property
     def _recorder(self) -> Recorder:
-        return CudaRecorder(self._device)
+        return recorder_of(self._device)
 
     def iterations(
         self, net: Net, update: Update, average: Average | None, passes: Passes
     ) -> CapturedIterations | None:
-        """The iterations of a train net; None where they are not captured."""
-        if not self._can(net):
+        """The iterations of a train net; None where they are not captured as a whole."""
+        if not self._can(net) or not self._recorder.takes_all:
             return None
         solver = self._document.message
         made = CapturedIterations(solver, net, update, average, passes, self._recorder, self._refuse)
         self._made.append(made)
         return made
 
+    def passes(self, net: Net, passes: Passes, iterations: int) -> CapturedPasses | None:
+        """The passes of a train net, for so many iterations; None where they are not captured, since its iterations
+        are, or the net cannot be, which has been told by then, or a recording would take longer than it saves."""
+        solver = self._document.message
+        is_worth_it = iterations >= _WORTH_RECORDING or solver.capture == Capture.ON
+        if not self._wanted or self._recorder.takes_all or not is_worth_it or reason_against(solver, net):
+            return None
+        made = CapturedPasses(net, passes, self._recorder, self._refuse)
+        self._made.append(made)
+        return made
+
     def test_net(self, net: Net) -> Net | CapturedNet:
         """What to call in place of a test net; the net itself where it is not captured."""
-        if not self._can(net):
+        if not self._wanted or not self._recorder.takes_all or not self._can(net):
             return net
         made = CapturedNet(net, self._recorder, self._refuse)
         self._made.append(made)

@@ -44,7 +44,7 @@ class Passes:
         if batches is None:
             self._mark()
             batches = [{}] * self._iter_size
-        self._clear()
+        self.clear()
         total: Tensor | float = 0.0
         try:
             for inputs in batches:
@@ -55,7 +55,7 @@ class Passes:
                 total = total + loss.detach()
         except DataError:
             self._rewind()
-            self._clear()
+            self.clear()
             raise
         if self._loss_scale:
             self._unscale(self._loss_scale)
@@ -71,9 +71,10 @@ class Passes:
         gradients = [param.tensor.grad for param in self._net.params if param.tensor.grad is not None]
         self.is_usable = loss_scale.unscale(gradients)
         if not self.is_usable:
-            self._clear()
+            self.clear()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Give up the gradients of before."""
         for param in self._net.params:
             param.tensor.grad = None
 

@@ -18,6 +18,7 @@ from netspec.overrides import Overrides
 from netspec.schema.netspec_pb2 import Precision, RunState, SolverParameter
 from netspec.solver import snapshot as snapshots
 from netspec.solver.average import Average
+from netspec.solver.capture import CapturedPasses
 from netspec.solver.capturing import Capturing
 from netspec.solver.check import check_solver
 from netspec.solver.control import LiveEdits, Signals, check_alone
@@ -104,6 +105,7 @@ class Solver:
         self._forms = Forms(self.speed, self.net, self.update.history, lambda: self.test_nets)
         loss_scale = LossScale(self.device) if self.speed.precision == Precision.FP16 else None
         self._passes = Passes(self.net, self.param.iter_size, loss_scale)
+        self._captured_passes: CapturedPasses | None = None
         self._captured = self._capturing.iterations(self.net, self.update, self.average, self._passes)
         self._display = Display(self.param.average_loss, batch_of(self.net) * self.param.iter_size)
         environment = Environment(self.device)
@@ -165,8 +167,12 @@ class Solver:
 
     def tune(self, iterations: int) -> None:
         """Let the nets compute as is fastest over so many iterations, and log how; `solve` does it for the whole run,
-        `step` does not."""
-        self.speed.log(self._forms.take(iterations))
+        `step` does not: between its calls anything may be done with the net."""
+        measured = self._forms.take(iterations)
+        if not self._captured_passes:
+            self._captured_passes = self._capturing.passes(self.net, self._passes, iterations)
+        is_captured = self._captured or self._captured_passes
+        self.speed.log([*measured, *(["iterations are captured, then replayed"] if is_captured else [])])
 
     def plan(self) -> list[str]:
         """The forms of the layers, measured, and which of them a long run takes, as lines of a table."""
@@ -242,8 +248,11 @@ class Solver:
             self._snapshot_or_log()
 
     def _forward_backward(self) -> tuple[dict[str, Tensor], Tensor]:
-        """The passes of an iteration; where these are captured, the update is done with them."""
-        out, loss = self._captured.run(self.rate, self.iter) if self._captured else self._passes.run()
+        """The passes of an iteration; where it is captured as a whole, the update is done with them."""
+        if self._captured:
+            out, loss = self._captured.run(self.rate, self.iter)
+        else:
+            out, loss = (self._captured_passes or self._passes).run()
         self._display.add(loss)
         return out, loss
 

@@ -57,9 +57,9 @@ class Speed:
         wanted = iterations >= _WORTH_MEASURING if self.forms is None else self.forms
         return wanted and self.compile == Compile.NONE
 
-    def log(self, measured: Iterable[str]) -> None:
-        """One line on what was chosen, and why, and what was measured."""
-        logger.info("Speed: %s", "; ".join([*self.remarks, *measured]))
+    def log(self, found: Iterable[str]) -> None:
+        """One line on what was chosen, and why, and what was found for this net."""
+        logger.info("Speed: %s", "; ".join([*self.remarks, *found]))
 
     def timed(self, net: Net) -> list[Timed]:
         """Every site of a net with the times of its forms."""
@@ -141,8 +141,9 @@ def _memory_format(
 
 
 def _captures(document: Document[SolverParameter], device: torch.device) -> bool:
-    """Whether iterations are captured as CUDA graphs."""
+    """Whether iterations are captured. On a CPU, what PyTorch's compiler makes cannot be."""
     solver = document.message
-    if solver.capture == Capture.ON and device.type != "cuda":
-        raise document.error(f"capture: ON needs a GPU, and this runs on {device}", "capture")
-    return device.type == "cuda" and solver.capture != Capture.OFF
+    can = device.type == "cuda" or solver.compile == Compile.NONE
+    if solver.capture == Capture.ON and not can:
+        raise document.error("capture: ON with compile needs a GPU", "capture")
+    return can and solver.capture != Capture.OFF

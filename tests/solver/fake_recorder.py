@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from netspec.solver import capturing, speed
+from netspec.solver.recorder import CudaRecorder, Recording
 
 T = TypeVar("T")
 
@@ -21,12 +22,16 @@ _READS_VALUES = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "maske
 
 class FakeRecorder:
     """Runs a recorded function again at each replay, and writes what it returns into the tensors that it returned
-    first. A recording leaves all tensors as they were, and nothing in those it returns.
+    first. As in a CUDA graph, the recording itself computes nothing: it leaves all tensors as they were, and nothing
+    in those that it returns.
 
-    As with a CUDA graph, RuntimeError where the function reads a tensor's value. What a graph would silently get wrong
+    RuntimeError where the function reads a tensor's value. What a graph would silently get wrong
     is an AssertionError in the replay: an operation, or a number from Python, that is not the recorded one; a tensor
     from outside that was not there; a look at the clock.
     """
+
+    warm_ups = CudaRecorder.warm_ups
+    takes_all = CudaRecorder.takes_all
 
     def __init__(self, device: object = None) -> None:
         self.warmed_up = self.recorded = self.replayed = 0
@@ -35,7 +40,7 @@ class FakeRecorder:
         self.warmed_up += 1
         return function()
 
-    def record(self, function: Callable[[], T]) -> tuple[Callable[[], None], T]:
+    def record(self, function: Callable[[], T]) -> Recording[T]:
         self.recorded += 1
         state = torch.get_rng_state()
         first = _Trace()
@@ -45,21 +50,22 @@ class FakeRecorder:
         for tensor in _tensors(result):
             tensor.fill_(torch.nan if tensor.is_floating_point() else -1)
 
-        def replay() -> None:
+        def replay() -> T:
             self.replayed += 1
             again = _Trace(first)
             for place, new in zip(_tensors(result), _tensors(again.of(function)), strict=True):
                 place.copy_(new)
             assert len(again.operations) == len(first.operations), "it ends before what was recorded"
+            return result
 
-        return replay, result
+        return Recording(replay(), replay)
 
 
 class Refusing(FakeRecorder):
     """Records nothing: an iteration then does the same, operation by operation."""
 
-    def record(self, function: Callable[[], T]) -> tuple[Callable[[], None], T]:
-        raise RuntimeError("nothing is recorded here\nand there is more to say")
+    def record(self, function: Callable[[], T]) -> Recording[T]:
+        return Recording(function(), None, "nothing is recorded here")
 
 
 def capture_by(monkeypatch: pytest.MonkeyPatch, kind: type[FakeRecorder] = FakeRecorder) -> list[FakeRecorder]:
@@ -70,7 +76,7 @@ def capture_by(monkeypatch: pytest.MonkeyPatch, kind: type[FakeRecorder] = FakeR
         made.append(kind(device))
         return made[-1]
 
-    monkeypatch.setattr(capturing, "CudaRecorder", recorder)
+    monkeypatch.setattr(capturing, "recorder_of", recorder)
     monkeypatch.setattr(speed, "_captures", lambda *_: True)
     return made
 

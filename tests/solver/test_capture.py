@@ -15,13 +15,13 @@ from written import blobs, same
 from netspec import DataError, Solver
 from netspec.errors import DivergedError
 from netspec.schema.netspec_pb2 import FreezeParameter
-from netspec.solver.capture import WARM_UP
 from netspec.solver.recorder import CudaRecorder
 
 Build = Callable[..., Solver]
 T = TypeVar("T")
 Recording = Callable[..., list[FakeRecorder]]
 HERE = Path(__file__).parent
+WARM_UP = FakeRecorder.warm_ups
 ITERATIONS = 20
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
 

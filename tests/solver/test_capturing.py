@@ -12,17 +12,19 @@ import torch
 from fake_recorder import FakeRecorder, Refusing, capture_by
 from google.protobuf import text_format
 from torch import Tensor
+from written import same
 
 from netspec import Solver, SpecError
 from netspec.layers import LAYER_TYPES, Layer
-from netspec.schema.netspec_pb2 import Capture, NetParameter, Precision
+from netspec.schema.netspec_pb2 import Capture, LayerParameter, NetParameter, Precision
 from netspec.solver import layout
-from netspec.solver.capture import WARM_UP
 from netspec.solver.capturing import reason_against
+from netspec.solver.recorder import CpuRecorder
 
 Build = Callable[..., Solver]
 Recording = Callable[..., list[FakeRecorder]]
 HERE = Path(__file__).parent
+WARM_UP = FakeRecorder.warm_ups
 RECORDINGS = HERE.parent / "golden" / "layers"
 
 LAYERS = {
@@ -107,6 +109,40 @@ def test_who_insists_is_refused(opened: Build, recording: Recording, case: str) 
 def test_every_other_layer_type_can_be_captured(path: Path) -> None:
     """No forward or backward of a layer reads the value of a tensor, which a graph cannot, or does something else the
     next time; but for Filter, and for LSTM and RNN that carry states."""
+    for param, built, bottoms in recorded_cases(path):
+        carries = path.stem in ("LSTM", "RNN") and not param.recurrent_param.expose_hidden
+        wrong = pytest.raises((RuntimeError, AssertionError), match=r"not permitted|not what was recorded")
+        with wrong if path.stem == "Filter" or carries else nullcontext():
+            FakeRecorder().record(partial(both_passes, built, bottoms))
+
+
+@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.npz")), ids=lambda path: path.stem)
+def test_every_layer_type_is_replayed_on_a_cpu(path: Path) -> None:
+    """On other bottoms too its operations make the tops, gradients and statistics that the layer makes, to the bit;
+    but for those of a Filter, which are as many as it finds."""
+    for param, built, bottoms in recorded_cases(path):
+        if built.carries_state:
+            continue
+        on_cpu, run = CpuRecorder(), partial(both_passes, built, bottoms)
+        on_cpu.warm_up(run)
+        recording = on_cpu.record(run)
+        if param.type == "Filter":
+            assert recording.reason == "aten::nonzero looks at values"
+            continue
+        assert recording.replay is not None, recording.reason
+        if bottoms and param.type != "BatchReindex":
+            bottoms[0].mul_(0.5)
+        before = [blob.clone() for blob in built.blobs()]
+        torch.manual_seed(1)
+        expected = [x.clone() for x in (*run(), *built.blobs())]
+        for blob, value in zip(built.blobs(), before, strict=True):
+            blob.data.copy_(value)
+        torch.manual_seed(1)
+        assert same(expected, [*recording.replay(), *built.blobs()])
+
+
+def recorded_cases(path: Path) -> Iterator[tuple[LayerParameter, Layer, list[Tensor]]]:
+    """The layers of a recording of Caffe's with their bottoms."""
     arrays = dict(np.load(path))
     for case in dict.fromkeys(key.split("/")[0] for key in arrays):
         param = text_format.Parse(str(arrays[f"{case}/prototxt"]), NetParameter()).layer[0]
@@ -114,21 +150,19 @@ def test_every_other_layer_type_can_be_captured(path: Path) -> None:
         built = LAYER_TYPES[param.type].build(param, [tuple(x.shape) for x in bottoms]).to_empty(device="cpu")
         for index, blob in enumerate(built.blobs()):
             blob.data.copy_(torch.from_numpy(arrays[f"{case}/blob/{index}"]))
-        built.train(str(arrays[f"{case}/phase"]) == "TRAIN")
-        carries = path.stem in ("LSTM", "RNN") and not param.recurrent_param.expose_hidden
-        wrong = pytest.raises((RuntimeError, AssertionError), match=r"not permitted|not what was recorded")
-        with wrong if path.stem == "Filter" or carries else nullcontext():
-            FakeRecorder().record(partial(both_passes, built, bottoms))[0]()
+        yield param, built.train(str(arrays[f"{case}/phase"]) == "TRAIN"), bottoms
 
 
 def both_passes(built: Layer, bottoms: list[Tensor]) -> list[Tensor]:
-    """The tops of a layer, after their sum has gone backward."""
+    """The tops of a layer, after their sum has gone backward, and the gradients."""
     built.zero_grad()
-    tops = built(*(x.detach().requires_grad_() for x in bottoms))
+    given = [x.detach().requires_grad_() for x in bottoms]
+    tops = built(*given)
     tops = tops if isinstance(tops, tuple) else (tops,)
     if learning := [top.sum() for top in tops if top.requires_grad]:
         torch.autograd.backward(learning)
-    return [top.detach() for top in tops]
+    gradients = [x.grad for x in (*given, *built.parameters()) if x.grad is not None]
+    return [*(top.detach() for top in tops), *gradients]
 
 
 @pytest.mark.parametrize("case", ["HDF5Output", "LSTM", "Python"])
@@ -158,6 +192,15 @@ def test_a_test_net_alone_may_be_left_out(
     solver.step(WARM_UP + 2)
     assert caplog.messages.count('Not captured: layer "own" writes a file') == 1
     assert recorders[0].replayed == 2
+
+
+def test_captured_iterations_hold_the_passes(solver_of: Build, recording: Recording) -> None:
+    """Where iterations are captured as a whole, a long run does not capture its passes once more."""
+    recorders, solver = recording(), solver_of(test_interval=0)
+    solver.tune(1000)
+    solver.step(WARM_UP + 2)
+    assert (recorders[0].recorded, recorders[0].replayed) == (1, 2)
+    assert solver._captured_passes is None
 
 
 def test_a_failure_to_record_is_told_once(

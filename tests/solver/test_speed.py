@@ -59,7 +59,7 @@ def test_fast_is_plain_where_16_bits_are_slow(solver_of: Build, monkeypatch: pyt
         ({"exact": True, "precision": "BF16"}, "precision", "precision is not for a run that is exact"),
         ({"exact": True, "forms": True}, "forms", "forms is not for a run that is exact"),
         ({"exact": True, "compile": "WHOLE"}, "compile", "compile is not for a run that is exact"),
-        ({"capture": "ON"}, "capture", "capture: ON needs a GPU, and this runs on cpu"),
+        ({"capture": "ON", "compile": "BLOCKS"}, "capture", "capture: ON with compile needs a GPU"),
         ({"precision": "TF32"}, "precision", "TF32 is a precision of GPUs"),
     ],
 )
