@@ -45,7 +45,7 @@ class Capturing:
         self, net: Net, update: Update, average: Average | None, passes: Passes
     ) -> CapturedIterations | None:
         """The iterations of a train net; None where they are not captured as a whole."""
-        if not self._can(net) or not self._recorder.takes_all:
+        if not self._takes_all or not self._can(net):
             return None
         solver = self._document.message
         made = CapturedIterations(solver, net, update, average, passes, self._recorder, self._refuse)
@@ -54,10 +54,9 @@ class Capturing:
 
     def passes(self, net: Net, passes: Passes, iterations: int) -> CapturedPasses | None:
         """The passes of a train net, for so many iterations; None where they are not captured, since its iterations
-        are, or the net cannot be, which has been told by then, or a recording would take longer than it saves."""
-        solver = self._document.message
-        is_worth_it = iterations >= _WORTH_RECORDING or solver.capture == Capture.ON
-        if not self._wanted or self._recorder.takes_all or not is_worth_it or reason_against(solver, net):
+        are, the net cannot be, or a recording would take longer than it saves."""
+        is_worth_it = iterations >= _WORTH_RECORDING or self._document.message.capture == Capture.ON
+        if self._takes_all or not is_worth_it or not self._can(net):
             return None
         made = CapturedPasses(net, passes, self._recorder, self._refuse)
         self._made.append(made)
@@ -65,7 +64,7 @@ class Capturing:
 
     def test_net(self, net: Net) -> Net | CapturedNet:
         """What to call in place of a test net; the net itself where it is not captured."""
-        if not self._wanted or not self._recorder.takes_all or not self._can(net):
+        if not self._takes_all or not self._can(net):
             return net
         made = CapturedNet(net, self._recorder, self._refuse)
         self._made.append(made)
@@ -75,6 +74,10 @@ class Capturing:
         """Capture all anew, since something has changed that no key tells of: forms, or what a snapshot brought."""
         for captured in self._made:
             captured.forget()
+
+    @property
+    def _takes_all(self) -> bool:
+        return self._wanted and self._recorder.takes_all
 
     def _can(self, net: Net) -> bool:
         reason = reason_against(self._document.message, net) if self._wanted else ""

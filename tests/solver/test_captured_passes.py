@@ -209,6 +209,22 @@ def test_what_differs_from_pass_to_pass_runs_as_it_is(
     assert reason in str(raised.value)
 
 
+def test_a_net_that_cannot_be_replayed_is_told_of_in_long_runs(
+    solver_of: Build, replays: list[Program], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line where it matters; with capture: ON it is an error there."""
+    reason = "debug_info looks at every blob of a pass"
+    solver = solver_of(snapshot=0, test_interval=0, debug_info=True)
+    for iterations, told in ((100, 0), (1000, 1)):
+        solver.tune(iterations)
+        assert caplog.messages.count(f"Not captured: {reason}") == told
+    solver.step(3)
+    assert not replays
+    insisting = solver_of(snapshot=0, test_interval=0, debug_info=True, capture=Capture.ON)
+    with pytest.raises(SpecError, match=f"capture: ON does not work here: {reason}"):
+        insisting.tune(ITERATIONS)
+
+
 @pytest.mark.parametrize(("tuned_for", "is_replayed"), [(None, False), (499, False), (500, True)])
 def test_long_runs_are_replayed(
     solver_of: Build,
