@@ -26,7 +26,7 @@ _TYPES = {
 """The layer types that cannot be captured, and why."""
 
 _WORTH_RECORDING = 500
-"""Iterations from which on passes are recorded on a CPU: that takes as long as some 50 save."""
+"""Iterations from which on passes are recorded on a CPU: that takes as long as some 100 save."""
 
 
 class Capturing:

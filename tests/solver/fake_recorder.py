@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from netspec.solver import capturing, speed
 from netspec.solver.recorder import CudaRecorder, Recording
+from netspec.tracing import recorded
 
 T = TypeVar("T")
 
@@ -47,13 +48,13 @@ class FakeRecorder:
         result = first.of(function)
         first.undo()
         torch.set_rng_state(state)
-        for tensor in _tensors(result):
+        for tensor in tensors(result):
             tensor.fill_(torch.nan if tensor.is_floating_point() else -1)
 
         def replay() -> T:
             self.replayed += 1
             again = _Trace(first)
-            for place, new in zip(_tensors(result), _tensors(again.of(function)), strict=True):
+            for place, new in zip(tensors(result), tensors(again.of(function)), strict=True):
                 place.copy_(new)
             assert len(again.operations) == len(first.operations), "it ends before what was recorded"
             return result
@@ -98,7 +99,7 @@ class _Trace(TorchDispatchMode):
             for clock in ("time", "perf_counter", "monotonic"):
                 patches.enter_context(patch.object(time, clock, _no_clock))
             # Layers then check labels as they do where nobody can wait to see what is wrong with them.
-            patches.enter_context(patch.object(torch.compiler, "is_compiling", lambda: True))
+            patches.enter_context(recorded())
             patches.enter_context(self)
             return function()
 
@@ -113,14 +114,14 @@ class _Trace(TorchDispatchMode):
         if name in _READS_VALUES:
             raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
         self._note(func, [leaf for leaf in tree_leaves((args, kwargs)) if not isinstance(leaf, Tensor)])
-        for tensor in _tensors((args, kwargs)):
+        for tensor in tensors((args, kwargs)):
             self._look_at(tensor)
         for index, argument in enumerate(func._schema.arguments):
             if argument.alias_info is not None and argument.alias_info.is_write:
                 self._keep(args[index] if index < len(args) else kwargs.get(argument.name))
         result = func(*args, **kwargs)
         given = self._given.keys()
-        self._made |= {_place(tensor) for tensor in _tensors(result)} - given
+        self._made |= {_place(tensor) for tensor in tensors(result)} - given
         return result
 
     def _note(self, func: object, numbers: list[Any]) -> None:
@@ -138,13 +139,14 @@ class _Trace(TorchDispatchMode):
             self._given[place] = tensor
 
     def _keep(self, written: Any) -> None:
-        for tensor in _tensors(written):
+        for tensor in tensors(written):
             storage, place = tensor.untyped_storage(), _place(tensor)
             if place in self._given and place not in self._before:
                 self._before[place] = storage, storage.clone()
 
 
-def _tensors(tree: Any) -> list[Tensor]:
+def tensors(tree: Any) -> list[Tensor]:
+    """The tensors in a tree of containers."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_recorder import tensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -79,10 +80,6 @@ def written(function: Callable[[], Any]) -> tuple[Program, Any]:
     with Operations() as operations:
         result = function()
     return operations.program(result), result
-
-
-def tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 @pytest.mark.parametrize("name", NAMES)
