@@ -19,6 +19,9 @@ from netspec.layers.convolution import Convolution
 _LARGEST_MAP = 12 * 12
 """Of the top: beyond, making the patches costs more than it saves."""
 
+_LARGEST_GREY_MAP = 32 * 32
+"""The same for images of one channel, which convolution kernels are slow at."""
+
 _MOST_GROUPS = 4
 
 
@@ -37,7 +40,8 @@ class Patches(Form):
         if not (is_window and takes_images(layer, bottoms)):
             return False
         sizes = zip(bottoms[0][2:], layer.pad, layer.kernel, layer.stride, strict=True)
-        return math.prod((size + 2 * pad - kernel) // stride + 1 for size, pad, kernel, stride in sizes) <= _LARGEST_MAP
+        places = math.prod((size + 2 * pad - kernel) // stride + 1 for size, pad, kernel, stride in sizes)
+        return places <= (_LARGEST_GREY_MAP if bottoms[0][1] == layer.group else _LARGEST_MAP)
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         (x,) = bottoms
@@ -55,7 +59,7 @@ class _PatchConvolution(torch.autograd.Function):
     ) -> Tensor:
         windows = _windows(x, weight.shape[2:], stride, pad, group)
         number, height, width = windows.shape[1:4]
-        patches = windows.reshape(group, number * height * width, -1)
+        patches = _rows(windows)
         kernels = weight.permute(0, 2, 3, 1).reshape(group, -1, patches.shape[2]).mT
         shape = number, len(weight), height, width
         top = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
@@ -77,8 +81,8 @@ class _PatchConvolution(torch.autograd.Function):
             needed = True, False, False
             grads[0] = torch.ops.aten.convolution_backward(grad, x, weight, None, *ctx.settings, needed)[0]
         if of_weight:
-            kernels = torch.bmm(_by_group(outer, len(patches)).mT, patches)
-            grads[1] = kernels.view(len(weight), *weight.shape[2:], weight.shape[1]).permute(0, 3, 1, 2)
+            kernels = _product(_by_group(outer, len(patches)), patches)
+            grads[1] = kernels.reshape(len(weight), *weight.shape[2:], weight.shape[1]).permute(0, 3, 1, 2)
         if of_bias:
             grads[2] = outer.sum(0)
         return tuple(grads)
@@ -87,6 +91,22 @@ class _PatchConvolution(torch.autograd.Function):
 def _by_group(rows: Tensor, group: int) -> Tensor:
     """A view of rows (places, C) by the groups of the channels: (group, places, C / group)."""
     return rows.view(len(rows), group, -1).transpose(0, 1)
+
+
+def _rows(windows: Tensor) -> Tensor:
+    """The patches of windows, one a row: (group, places, values). Those of one channel are copied by the values, since
+    what lies side by side in memory is then longer."""
+    group, channels = len(windows), windows.shape[-1]
+    if channels > 1:
+        return windows.reshape(group, windows.shape[1:4].numel(), -1)
+    return windows.permute(0, 4, 5, 6, 1, 2, 3).reshape(group, windows.shape[4:].numel(), -1).mT
+
+
+def _product(outer: Tensor, patches: Tensor) -> Tensor:
+    """The gradient of the kernels (group, C, values), with the shorter axis first, which is the faster way."""
+    if patches.shape[2] < outer.shape[2]:
+        return torch.bmm(patches.mT, outer).mT
+    return torch.bmm(outer.mT, patches)
 
 
 def _windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int], group: int) -> Tensor:

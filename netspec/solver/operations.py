@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import keyword
 import operator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from netspec.solver.bindings import LightMode, call
 
 _DETACH = torch.ops.aten.detach.default
 _LOOKS_AT_VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
-class Operations(TorchDispatchMode):
+class Operations(LightMode):
     """Writes down what PyTorch computes in this context: the operations below autograd, forward, backward and in place,
     each with the numbers that Python gives it. `reason` says what keeps them from being done again, if anything: one
     that gives Python a number, or whose shape depends on values."""
@@ -29,27 +29,20 @@ class Operations(TorchDispatchMode):
         self._outside: list[Tensor] = []
         self.reason = ""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """PyTorch asks; it would load its compiler, which takes seconds, only to keep it out of what is below."""
-        return False
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        called, result = call(func, args, kwargs)
         if _LOOKS_AT_VALUES.intersection(func.tags):
             self.reason = f"{func.name()} looks at values"
         elif func is _DETACH:
             self._nodes[result] = self._node(args[0])
         else:
-            self._write_down(func, args, kwargs, result)
+            self._write_down(called, func.is_view, args, kwargs, result)
         return result
 
-    def _write_down(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
-        # fx writes a call as Python's text, where random_.from is none.
-        target = func.overloadpacket if keyword.iskeyword(func._overloadname) else func
-        node = self._graph.call_function(target, *map_aggregate((args, kwargs), self._node))
-        if func.is_view and all(given.op == "placeholder" for given in node.all_input_nodes):
+    def _write_down(self, called: Any, is_view: bool, args: Any, kwargs: Any, result: Any) -> None:
+        node = self._graph.call_function(called, *map_aggregate((args, kwargs), self._node))
+        if is_view and all(given.op == "placeholder" for given in node.all_input_nodes):
             self._graph.erase_node(node)  # the view is from outside too
         elif isinstance(result, Tensor):
             self._nodes.setdefault(result, node)  # type: ignore[no-untyped-call]  # in place it is an argument
