@@ -26,7 +26,8 @@ class FusedReLU(Form):
     def fits(cls, layers: Sequence[Layer], bottoms: Sequence[Shape]) -> bool:
         convolution, relu = layers
         assert isinstance(convolution, Convolution) and isinstance(relu, ReLU)
-        return takes_images(convolution, bottoms) and relu.negative_slope == 0 and has_kernel()
+        is_plain = relu.negative_slope == 0 and not convolution.skips_places
+        return takes_images(convolution, bottoms) and is_plain and has_kernel()
 
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
         layer, _ = self.of

@@ -12,7 +12,7 @@ from torch import Tensor
 from netspec.forms.base import Form, form
 from netspec.forms.precision import cast
 from netspec.layers.base import Layer, Shape
-from netspec.layers.convolution import Convolution
+from netspec.layers.convolution import Convolution, at_stride
 
 _LARGEST_MAP = 16 * 16
 """Beyond, convolution kernels are always the faster ones."""
@@ -36,13 +36,10 @@ class Product(Form):
         (layer,) = self.of
         assert isinstance(layer, Convolution)
         x, weight, bias = cast(bottoms[0], layer.weight, layer.bias)
-        y: Tensor = _RowProduct.apply(x if layer.stride == (1, 1) else _strided(x, layer.stride), weight, bias)
+        if layer.stride != (1, 1):
+            x = at_stride(x, layer.stride)
+        y: Tensor = _RowProduct.apply(x, weight, bias)
         return y
-
-
-def _strided(x: Tensor, stride: Sequence[int]) -> Tensor:
-    """Every stride-th row and column, in channels-last memory."""
-    return x[:, :, :: stride[0], :: stride[1]].contiguous(memory_format=torch.channels_last)
 
 
 class _RowProduct(torch.autograd.Function):

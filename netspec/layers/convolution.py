@@ -22,6 +22,10 @@ _SMALL_MAP, HEAVY_WEIGHT, _LARGEST_KERNEL = 4 * 4, 1 << 18, 5
 in 32 bits. Lighter weights are 5 to 30 % faster in it, larger kernels eight times."""
 
 
+_FEW_CHANNELS = 16
+"""oneDNN's blocks on a CPU hold up to so many."""
+
+
 class BaseConvolution(Layer):
     """Reads `convolution_param` and declares its blobs; a subclass says how it carries one bottom into its top.
 
@@ -106,8 +110,18 @@ class Convolution(BaseConvolution):
                     f"kernel {self.kernel[i]}{dilated} is larger than the padded input {padded}", PATH, "kernel_size"
                 )
 
+    @property
+    def skips_places(self) -> bool:
+        """Whether a 1x1 kernel passes over places of few channels. In channels-last memory oneDNN then writes the
+        weight's gradient outside of its own memory (uxlfoundation/oneDNN#6035)."""
+        is_strided = self.kernel == (1, 1) and self.stride != (1, 1) and self.pad == (0, 0)
+        return is_strided and self.group == 1 and self.weight.shape[1] < _FEW_CHANNELS
+
     def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        settings = weight, bias, self.stride, self.pad, self.dilation, self.group
+        stride = self.stride
+        if self.skips_places:
+            x, stride = at_stride(x, stride), (1, 1)
+        settings = weight, bias, stride, self.pad, self.dilation, self.group
         if self._wants_contiguous(x, weight):
             return convolve(x.contiguous(), *settings).contiguous(memory_format=torch.channels_last)
         return convolve(x, *settings)
@@ -118,6 +132,13 @@ class Convolution(BaseConvolution):
             return False
         is_small = 1 < x.shape[2] * x.shape[3] <= _SMALL_MAP and 1 < max(self.kernel) <= _LARGEST_KERNEL
         return is_small and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+def at_stride(x: Tensor, stride: Sequence[int]) -> Tensor:
+    """Every stride-th row and column of (N, C, H, W), in the same memory format."""
+    places = x[:, :, :: stride[0], :: stride[1]]
+    is_channels_last = x.stride(1) == 1  # so of one channel as well
+    return places.movedim(1, -1).contiguous().movedim(-1, 1) if is_channels_last else places.contiguous()
 
 
 def convolve(
