@@ -199,12 +199,14 @@ def _is_repeated(value: object) -> bool:
 
 
 def _quoted(target: Any, name: str, value: str) -> str:
-    """The value as the text format wants it: a string may come without its quotes."""
+    """The value as the text format wants it: a string may come without its quotes, several numbers without brackets."""
     value = value.strip()
     found = target.fields_by_name.get(name)
-    if found is not None and found.type == found.TYPE_STRING and value[:1] not in ('"', "'", "["):
+    if found is None or found.message_type or value[:1] in ('"', "'", "["):
+        return value
+    if found.type == found.TYPE_STRING:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return value
+    return f"[{value}]" if "," in value and _is_repeated(found.default_value) else value
 
 
 def _why_unreadable(path: Path, error: OSError) -> str:

@@ -25,7 +25,7 @@ def parse() -> argparse.Namespace:
     start.add_argument("--resume", nargs="?", const="", metavar="SNAPSHOT", help=resume)
     add("--device", help="cpu, cuda, cuda:1; default: as solver_mode says")
     setting = (
-        "override a field of the solver (max_iter=100, stepvalue=[60,80]) or of a layer "
+        "override a field of the solver (max_iter=100, stepvalue=60,80) or of a layer "
         "(data@TRAIN.data_param.batch_size=50)"
     )
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=setting)
