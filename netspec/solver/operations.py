@@ -27,6 +27,7 @@ class Operations(LightMode):
         # Weak, so that memory is freed as soon as without.
         self._nodes = WeakTensorKeyDictionary()
         self._outside: list[Tensor] = []
+        self._views: dict[object, fx.Node] = {}
         self.reason = ""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -44,7 +45,11 @@ class Operations(LightMode):
         node = self._graph.call_function(called, *map_aggregate((args, kwargs), self._node))
         if is_view and all(given.op == "placeholder" for given in node.all_input_nodes):
             self._graph.erase_node(node)  # the view is from outside too
-        elif isinstance(result, Tensor):
+            return
+        if is_view and (known := self._views.setdefault((called, node.args, *node.kwargs.items()), node)) is not node:
+            self._graph.erase_node(node)
+            node = known
+        if isinstance(result, Tensor):
             self._nodes.setdefault(result, node)  # type: ignore[no-untyped-call]  # in place it is an argument
         else:
             for index, made in enumerate(result or ()):

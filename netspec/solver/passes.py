@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
+import torch
 from torch import Tensor
 
 from netspec.errors import DataError
@@ -45,22 +47,21 @@ class Passes:
             self._mark()
             batches = [{}] * self._iter_size
         self.clear()
-        total: Tensor | float = 0.0
+        losses = []
         try:
             for inputs in batches:
                 out: dict[str, Tensor] = self._net(**inputs)
                 loss = self._net.loss(out)
                 goal = self._loss_scale.scaled(loss) if self._loss_scale else loss
                 goal.backward()  # type: ignore[no-untyped-call]
-                total = total + loss.detach()
+                losses.append(loss.detach())
         except DataError:
             self._rewind()
             self.clear()
             raise
         if self._loss_scale:
             self._unscale(self._loss_scale)
-        assert isinstance(total, Tensor)
-        return out, total / self._iter_size
+        return out, _mean(losses)
 
     def first_not_finite(self) -> str:
         """What is NaN or infinite first, in words, in the batches of the last iteration, which are run again."""
@@ -84,6 +85,12 @@ class Passes:
     def _rewind(self) -> None:
         for (_, source), position in zip(self._net.sources, self._positions, strict=True):
             source.position = position
+
+
+def _mean(losses: Sequence[Tensor]) -> Tensor:
+    """The mean of losses, by no operation that changes nothing."""
+    total = reduce(torch.add, losses)
+    return total / len(losses) if len(losses) > 1 else total
 
 
 def is_finite(loss: Tensor) -> bool:

@@ -233,7 +233,8 @@ class Solver:
         if is_tested and not self._test_and_judge(self._saving.parts()):
             return
         self._freezing.take(self.iter, self.update)
-        self.net.debug_info = self.param.debug_info and self._is_due(self.param.display)
+        if self.param.debug_info:
+            self.net.debug_info = self._is_due(self.param.display)
         epoch, rate = self.epoch, self.rate
         out, loss = self._forward_backward()
         if self._is_due(self.param.display):

@@ -11,6 +11,7 @@ import torch
 from fake_recorder import tensors
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 
 from netspec.solver.operations import Operations, Program
 
@@ -141,6 +142,23 @@ def test_what_computes_nothing_is_left_out() -> None:
     program, _ = written(Steps().views_of_weights)
     assert [line.split(" = ")[1].split("(")[0] for line in program.code.splitlines() if " = " in line] == ["torch.mm"]
     assert "detach" not in written(Steps().both_ways)[0].code
+
+
+def test_a_view_is_taken_once() -> None:
+    """The same view of the same tensor is taken once, another one is not it, and all see what is written later."""
+    x = torch.zeros(4, 2)
+
+    def function() -> Any:
+        y = x + 1
+        first, other = y.view(2, 4), y.view(8)
+        y.mul_(3)
+        return first, y.view(2, 4) + 0, other, [part + 0 for part in (*y.unbind(1), *y.unbind(1))]
+
+    program, _ = written(function)
+    assert [program.code.count(f"{name}(") for name in ("Tensor_view", "unbind")] == [2, 1]
+    x.fill_(1)
+    for one, again in zip(tree_leaves(function()), tree_leaves(program()), strict=True):
+        assert torch.equal(one, again)
 
 
 def test_the_same_program_is_known() -> None:
