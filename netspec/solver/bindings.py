@@ -38,8 +38,8 @@ class _Once(LightMode):
         kwargs = kwargs or {}
         if self.is_done or (func, _comparable((args, kwargs))) != self._expected:
             raise _OtherCallError
-        self.is_done = True
         self.result = func(*args, **kwargs)
+        self.is_done = True
         return self.result
 
 
