@@ -21,12 +21,13 @@ from netspec.deploy import deploy_net
 from netspec.errors import SpecError
 from netspec.forms import PLAIN, Site, sites
 from netspec.graph import Node, build, joined_state, unheard_stages
-from netspec.inputs import as_blob, fastest_format, laid_out
+from netspec.inputs import as_blob
 from netspec.layers import Layer
 from netspec.layers.base import Shape
 from netspec.layers.sources import ArraySource, Source, SourceContext
 from netspec.loading import LoadReport, load, shared_blobs, some
 from netspec.log import logger
+from netspec.memory_format import fastest_format, laid_out
 from netspec.precision import allow_tf32, computing_in, is_16_bit, refusal
 from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState, Phase, Precision, Residence
 from netspec.spec import Document

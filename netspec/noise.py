@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from netspec.inputs import laid_out
 from netspec.layers import Layer
 from netspec.layers.embed import Embed
+from netspec.memory_format import laid_out
 from netspec.net import Net
 
 

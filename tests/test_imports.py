@@ -13,8 +13,8 @@ PACKAGE = ROOT / "netspec"
 
 ORDER = (
     "errors", "log", "allocator", "schema", "positions", "templates", "forks", "words", "mistakes", "spec", "files",
-    "upgrade", "weights", "graph", "fillers", "keywords", "builder", "params", "precision", "tracing", "layers",
-    "machine_memory", "top_shapes", "deploy_shapes", "deploy",
+    "upgrade", "weights", "graph", "fillers", "keywords", "builder", "params", "precision", "memory_format", "tracing",
+    "layers", "machine_memory", "top_shapes", "deploy_shapes", "deploy",
     "columns", "inputs", "compiler", "forms", "costs", "blobs", "loading", "wiring", "debug_info", "net", "noise",
     "summary", "data", "overrides", "evaluate", "scores", "scoring", "evaluation", "ensemble", "timing", "solver",
     "batch_sheet", "curves", "plot", "reference", "check", "coord_map", "__init__", "tools",

@@ -59,7 +59,7 @@ class _PatchConvolution(torch.autograd.Function):
     ) -> Tensor:
         windows = _windows(x, weight.shape[2:], stride, pad, group)
         number, height, width = windows.shape[1:4]
-        patches = _rows(windows)
+        patches = _patches(windows)
         kernels = weight.permute(0, 2, 3, 1).reshape(group, -1, patches.shape[2]).mT
         shape = number, len(weight), height, width
         top = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
@@ -93,7 +93,7 @@ def _by_group(rows: Tensor, group: int) -> Tensor:
     return rows.view(len(rows), group, -1).transpose(0, 1)
 
 
-def _rows(windows: Tensor) -> Tensor:
+def _patches(windows: Tensor) -> Tensor:
     """The patches of windows, one a row: (group, places, values). Those of one channel are copied by the values, since
     what lies side by side in memory is then longer."""
     group, channels = len(windows), windows.shape[-1]

@@ -37,7 +37,7 @@ class Product(Form):
         assert isinstance(layer, Convolution)
         x, weight, bias = cast(bottoms[0], layer.weight, layer.bias)
         if layer.stride != (1, 1):
-            x = at_stride(x, layer.stride)
+            x = at_stride(x, layer.stride, torch.channels_last)
         y: Tensor = _RowProduct.apply(x, weight, bias)
         return y
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from netspec.forms.base import PLAIN, Site, in_turn
-from netspec.inputs import laid_out
 from netspec.layers.base import Shape
+from netspec.memory_format import laid_out
 
 _Way = Callable[..., Tensor | tuple[Tensor, ...]]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from netspec.layers.axis import canonical_axis
 from netspec.layers.base import Layer, LayerError, Shape, layer
 from netspec.layers.window import per_axis
+from netspec.memory_format import laid_out
 from netspec.schema.netspec_pb2 import LayerParameter
 
 PATH = "convolution_param"
@@ -120,7 +121,8 @@ class Convolution(BaseConvolution):
     def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         stride = self.stride
         if self.skips_places:
-            x, stride = at_stride(x, stride), (1, 1)
+            is_last = x.stride(1) == 1  # so of one channel as well
+            x, stride = at_stride(x, stride, torch.channels_last if is_last else torch.contiguous_format), (1, 1)
         settings = weight, bias, stride, self.pad, self.dilation, self.group
         if self._wants_contiguous(x, weight):
             return convolve(x.contiguous(), *settings).contiguous(memory_format=torch.channels_last)
@@ -134,11 +136,9 @@ class Convolution(BaseConvolution):
         return is_small and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
-def at_stride(x: Tensor, stride: Sequence[int]) -> Tensor:
-    """Every stride-th row and column of (N, C, H, W), in the same memory format."""
-    places = x[:, :, :: stride[0], :: stride[1]]
-    is_channels_last = x.stride(1) == 1  # so of one channel as well
-    return places.movedim(1, -1).contiguous().movedim(-1, 1) if is_channels_last else places.contiguous()
+def at_stride(x: Tensor, stride: Sequence[int], memory_format: torch.memory_format) -> Tensor:
+    """Every stride-th row and column of (N, C, H, W)."""
+    return laid_out(x[:, :, :: stride[0], :: stride[1]], memory_format)
 
 
 def convolve(

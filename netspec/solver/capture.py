@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from netspec.inputs import laid_out
+from netspec.memory_format import laid_out
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver.average import Average

@@ -13,8 +13,8 @@ from netspec.allocator import keep_freed_memory
 from netspec.forms.blocks import Block, block_sites
 from netspec.forms.choice import Timed, choose, time_sites
 from netspec.forms.trial import Setting
-from netspec.inputs import fastest_format
 from netspec.log import logger
+from netspec.memory_format import fastest_format
 from netspec.net import Net
 from netspec.precision import allow_tf32, computing_in, is_16_bit, is_fast, refusal, remark
 from netspec.schema.netspec_pb2 import Capture, Compile, MemoryFormat, Precision, SolverParameter

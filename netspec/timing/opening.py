@@ -9,9 +9,9 @@ from netspec.compiler import layer_error
 from netspec.deploy import deploy_net
 from netspec.errors import SpecError
 from netspec.graph import PHASES
-from netspec.inputs import fastest_format
 from netspec.layers.base import Shape
 from netspec.layers.hdf5_output import HDF5Output
+from netspec.memory_format import fastest_format
 from netspec.net import Net, open_device
 from netspec.overrides import Overrides
 from netspec.precision import refusal

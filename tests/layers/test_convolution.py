@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netspec.inputs import laid_out
 from netspec.layers import LayerError
+from netspec.memory_format import laid_out
 
 PATH = "convolution_param"
 

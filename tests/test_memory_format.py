@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from netspec.inputs import fastest_format
+from netspec.memory_format import fastest_format
 from netspec.schema.netspec_pb2 import Precision
 
 
