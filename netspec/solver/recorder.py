@@ -118,7 +118,7 @@ def _followed(function: Callable[[], T]) -> tuple[Program | str, T]:
             result = function()
     except (IndexError, RuntimeError) as error:
         return str(error), function()
-    return operations.reason or operations.program(result), result
+    return operations.program(result) or operations.reason, result
 
 
 def recorder_of(device: torch.device) -> Recorder:
