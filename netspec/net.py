@@ -303,9 +303,8 @@ class Net(nn.Module):
         """What was given for an input, as the net's params are: float32 unless the caller has changed them."""
         if name not in self._compiled.inputs:
             raise ValueError(f'"{name}" is no input of this net; its inputs are {some(self._compiled.inputs)}')
-        like: Tensor | None = next(self.parameters(), None)
-        if like is None:
-            like = torch.empty(0, device=self.device)
+        learned = (param.tensor for param in self.params if isinstance(param.tensor, nn.Parameter))
+        like: Tensor = next(learned, torch.empty(0, device=self.device))
         return as_blob(name, given, self.blob_shapes[name], like)
 
     def _next_batches(self, missing: list[str], given: Mapping[str, Tensor]) -> dict[str, Tensor]:

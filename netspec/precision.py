@@ -1,9 +1,9 @@
 """What the layers of a net compute in: whether a machine can, whether it is faster so, and how PyTorch is told.
 
 In BF16 and FP16 torch.autocast lets convolutions and products compute in 16 bits, from a 16-bit copy of each weight
-that is made once a pass; blobs between them have 16 bits where the layers that read them say that they take these
-(`Layer.takes_16_bits`), else 32. Weights, gradients of weights, history, states and losses stay float32
-(Micikevicius et al. 2018).
+that is made once a pass, or kept by whoever changes the weights; blobs between them have 16 bits where the layers that
+read them say that they take these (`Layer.takes_16_bits`), else 32. Weights, gradients of weights, history, states and
+losses stay float32 (Micikevicius et al. 2018).
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ _CUDA_CAPABILITY = {Precision.TF32: (8, 0), Precision.BF16: (8, 0), Precision.FP
 def is_16_bit(kind: Precision.Kind) -> bool:
     """Whether convolutions and products compute in 16 bits."""
     return kind in _TYPES
+
+
+def cast_type(kind: Precision.Kind) -> torch.dtype:
+    """What they compute in then."""
+    return _TYPES[kind]
 
 
 def computing_in(kind: Precision.Kind, device: torch.device) -> AbstractContextManager[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import reduce
 
 import torch
@@ -13,6 +14,7 @@ from netspec.errors import DataError
 from netspec.net import Net
 from netspec.solver.finite import first_not_finite
 from netspec.solver.loss_scale import LossScale
+from netspec.solver.weight_copies import WeightCopies
 
 Inputs = Mapping[str, Tensor]
 """The inputs of a pass by name."""
@@ -25,6 +27,8 @@ class Passes:
     def __init__(self, net: Net, iter_size: int, loss_scale: LossScale | None = None) -> None:
         self._net, self._iter_size = net, iter_size
         self._loss_scale = loss_scale
+        self.copies: WeightCopies | None = None
+        """What a pass reads in place of the weights."""
         self._positions: list[int] = []
         self.is_usable = True
         """Whether the last gradients may move the weights: not where the scaled ones overflowed; there are none
@@ -50,7 +54,8 @@ class Passes:
         losses = []
         try:
             for inputs in batches:
-                out: dict[str, Tensor] = self._net(**inputs)
+                with self.copies.in_place() if self.copies else nullcontext():
+                    out: dict[str, Tensor] = self._net(**inputs)
                 loss = self._net.loss(out)
                 goal = self._loss_scale.scaled(loss) if self._loss_scale else loss
                 goal.backward()  # type: ignore[no-untyped-call]

@@ -40,6 +40,7 @@ from netspec.solver.stored import Environment, NetText, Positions, Randomness, S
 from netspec.solver.testing import Tests
 from netspec.solver.updates import Update
 from netspec.solver.watch import Watch
+from netspec.solver.weight_copies import WeightCopies
 from netspec.spec import Document
 from netspec.upgrade import solver_document
 
@@ -130,7 +131,6 @@ class Solver:
             with only_run(self.prefix), self.signals.caught():
                 introduce(self.net, self.param, self.seed)
                 self.tune(self.param.max_iter - self.iter)
-                self._capturing.forget()  # the forms of before
                 self._record.open(self.prefix, self.iter, self.seed, resumed=self._begun >= 0)
                 self._display.start(self.iter, self.param.max_iter)
                 while self._goes_on():
@@ -169,10 +169,16 @@ class Solver:
         """Let the nets compute as is fastest over so many iterations, and log how; `solve` does it for the whole run,
         `step` does not: between its calls anything may be done with the net."""
         measured = self._forms.take(iterations)
+        self._copy_weights(self.speed.copies(self.net))
         if not self._captured_passes:
             self._captured_passes = self._capturing.passes(self.net, self._passes, iterations)
         is_captured = self._captured or self._captured_passes
         self.speed.log([*measured, *(["iterations are captured, then replayed"] if is_captured else [])])
+
+    def _copy_weights(self, copies: WeightCopies | None) -> None:
+        """Let passes read what the update copies from the weights, or these."""
+        self._passes.copies = self.update.copies = copies
+        self._capturing.forget()
 
     def plan(self) -> list[str]:
         """The forms of the layers, measured, and which of them a long run takes, as lines of a table."""
@@ -299,6 +305,7 @@ class Solver:
 
     def close(self) -> None:
         """End the background work of the nets."""
+        self._copy_weights(None)  # from now on anybody may change them
         self._display.close()
         self._record.close()
         self.net.close()
@@ -347,7 +354,7 @@ class Solver:
         """Go on from a snapshot (any of its files), ours to the bit, Caffe's with weights, history and iteration.
         SnapshotError where it is missing, damaged, or of another net; the solver is then as it was."""
         state = self._saving.read(Path(path))
-        self._capturing.forget()
+        self._copy_weights(None)
         self.iter = self._begun = state.iter
         logger.info("Resuming from %s at iteration %d", self.last_snapshot, self.iter)
         if state.HasField("run"):

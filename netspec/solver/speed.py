@@ -19,6 +19,7 @@ from netspec.net import Net
 from netspec.precision import allow_tf32, computing_in, is_16_bit, is_fast, refusal, remark
 from netspec.schema.netspec_pb2 import Capture, Compile, MemoryFormat, Precision, SolverParameter
 from netspec.solver.layout import FORMATS
+from netspec.solver.weight_copies import WeightCopies
 from netspec.spec import Document
 
 _WORTH_MEASURING = 500
@@ -46,6 +47,10 @@ class Speed:
             blocks = list(block_sites(net.compiled))
             net.use_forms({site.key: Block.name for site in blocks}, blocks)
         return net
+
+    def copies(self, net: Net) -> WeightCopies | None:
+        """What the passes of a net can read in place of its weights; None where they read these themselves."""
+        return WeightCopies(net) if is_16_bit(self.precision) and self.compile == Compile.NONE else None
 
     def choose_forms(self, net: Net, iterations: int) -> dict[str, str]:
         """The forms for a net in a run of so many iterations, measured where they are not known; none where the run is

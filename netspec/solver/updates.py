@@ -11,6 +11,7 @@ from torch import Tensor
 
 from netspec.blobs import Param
 from netspec.schema.netspec_pb2 import SolverParameter
+from netspec.solver.weight_copies import WeightCopies
 
 
 @dataclass
@@ -90,6 +91,8 @@ class Update:
 
     def __init__(self, params: Sequence[Param]) -> None:
         self._params = params
+        self.copies: WeightCopies | None = None
+        """What is copied from the weights after each change."""
         self.history = [
             torch.zeros_like(param.tensor, requires_grad=False) for _ in range(self.slots) for param in params
         ]
@@ -139,6 +142,8 @@ class Update:
                 step = replace(step, scale=1.0, decay=0.0)
             if group.lr_mult or decay or group.is_reached:
                 move(group, step)
+        if self.copies:
+            self.copies.take()
 
     def _clip(self, most: float) -> Number:
         """What scales all gradients so that their common L2 norm is at most `most`, if that is not negative: on the
