@@ -131,6 +131,7 @@ class Ours(Here):
         with resting([(module, "ratio") for module in net.modules() if isinstance(module, Dropout)]):
             self._solver.step(iterations)
         hook.remove()
+        self._solver.tune(_LONG)  # what was captured meanwhile has no dropout
         return [float(loss) for loss in found]
 
 
