@@ -150,6 +150,7 @@ class Solver:
                 self._snapshot_or_log()
             raise
         finally:
+            self._copy_weights(None)  # from now on anybody may change them
             self.close()
         logger.info("Optimization stopped early." if self.signals.stop else "Optimization Done.")
         return not self.signals.stop
@@ -305,7 +306,6 @@ class Solver:
 
     def close(self) -> None:
         """End the background work of the nets."""
-        self._copy_weights(None)  # from now on anybody may change them
         self._display.close()
         self._record.close()
         self.net.close()

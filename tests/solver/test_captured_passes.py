@@ -68,6 +68,18 @@ def test_replayed_passes_are_the_plain_ones(solver_of: Build, replays: list[Prog
     assert len(replays) == ITERATIONS - 2 and len(set(replays)) == 1
 
 
+def test_what_was_written_down_outlives_a_close(solver_of: Build, replays: list[Program]) -> None:
+    """Background work that ends and begins again changes no operation."""
+
+    def run(solver: Solver) -> None:
+        for _ in range(2):
+            solver.step(ITERATIONS // 2)
+            solver.close()
+
+    assert same(*(blobs(solver) for solver in both_ways(solver_of, run, precision=Precision.BF16)))
+    assert len(replays) == ITERATIONS - 2 and len(set(replays)) == 1
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_every_form_is_replayed(solver_of: Build, replays: list[Program], place: int) -> None:
     """So are the operations of forms, forward and backward."""
