@@ -206,7 +206,11 @@ def _quoted(target: Any, name: str, value: str) -> str:
         return value
     if found.type == found.TYPE_STRING:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return f"[{value}]" if "," in value and _is_repeated(found.default_value) else value
+    if "," not in value:
+        return value
+    if not _is_repeated(found.default_value):
+        raise SpecError(f'"{name}" takes one value, not {value}', "--set", f"{name}={value}")
+    return f"[{value}]"
 
 
 def _why_unreadable(path: Path, error: OSError) -> str:
