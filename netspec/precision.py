@@ -33,15 +33,15 @@ def is_16_bit(kind: Precision.Kind) -> bool:
 
 
 def cast_type(kind: Precision.Kind) -> torch.dtype:
-    """What they compute in then."""
-    return _TYPES[kind]
+    """The number type of what convolutions and products read."""
+    return _TYPES.get(kind, torch.float32)
 
 
 def computing_in(kind: Precision.Kind, device: torch.device) -> AbstractContextManager[object]:
     """A context in which a forward pass on this device computes so. TF32 has none: see `allow_tf32`."""
     if not is_16_bit(kind):
         return nullcontext()
-    return torch.autocast(device.type, _TYPES[kind])
+    return torch.autocast(device.type, cast_type(kind))
 
 
 def all_in_float32(x: Tensor) -> AbstractContextManager[object]:

@@ -53,9 +53,12 @@ class _Writer:
     def _call(self, node: fx.Node) -> list[Value]:
         operation: Any = node.target
         schema = operation._schema
-        given = {argument.name: argument.default_value for argument in schema.arguments}
-        given.update(zip(given, node.args), **node.kwargs)  # noqa: B905  # fewer where the others are as by default
-        inputs = [self._input(given[argument.name], argument.type) for argument in schema.arguments]
+        names = [argument.name for argument in schema.arguments]
+        given = dict(zip(names, node.args), **node.kwargs)  # noqa: B905  # fewer where the others are as by default
+        inputs = [
+            self._input(given.get(argument.name, argument.default_value), argument.type)
+            for argument in schema.arguments
+        ]
         name = _VIEW_AS_TYPE if operation is torch.ops.aten.view.dtype else schema.name
         return self._add(name, inputs, [made.type for made in schema.returns])
 

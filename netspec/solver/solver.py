@@ -177,7 +177,8 @@ class Solver:
         self.speed.log([*measured, *(["iterations are captured, then replayed"] if is_captured else [])])
 
     def _copy_weights(self, copies: WeightCopies | None) -> None:
-        """Let passes read what the update copies from the weights, or these."""
+        """Let passes read what the update copies from the weights, or these. What was captured before, in other forms
+        perhaps, is captured anew."""
         self._passes.copies = self.update.copies = copies
         self._capturing.forget()
 

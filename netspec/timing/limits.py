@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 import torch
 from torch.nn import functional as F
 
-from netspec.precision import computing_in, is_16_bit
+from netspec.precision import cast_type
 from netspec.schema.netspec_pb2 import Precision
 from netspec.timing.clock import clock_of
 from netspec.timing.work import Work
@@ -48,7 +48,7 @@ def measure_rates(device: torch.device, precision: Precision.Kind) -> Rates:
     large = device.type == "cuda"
     side, images = (8192, 256) if large else (1024, 16)
     size = 1 << (30 if large else 28)
-    kind = _number_type(device, precision)
+    kind = cast_type(precision)
     matrix = torch.rand(side, side, device=device, dtype=kind)
     blob = torch.rand(images, 128, 28, 28, device=device).to(kind, memory_format=torch.channels_last)
     weight = torch.rand(128, 128, 3, 3, device=device).to(kind, memory_format=torch.channels_last)
@@ -60,14 +60,6 @@ def measure_rates(device: torch.device, precision: Precision.Kind) -> Rates:
         copy = _best(device, lambda: target.copy_(source))
     multiply_adds = blob.numel() * weight[0].numel()
     return Rates(2 * side**3 / product, 2 * multiply_adds / convolution, 2 * size / copy)
-
-
-def _number_type(device: torch.device, precision: Precision.Kind) -> torch.dtype:
-    """What products read in a precision."""
-    if not is_16_bit(precision):
-        return torch.float32
-    with computing_in(precision, device):
-        return torch.get_autocast_dtype(device.type)
 
 
 def _best(device: torch.device, run: Callable[[], object]) -> float:
