@@ -38,17 +38,18 @@ def wire(
     inputs = {name: graph.placeholder(argument) for name, argument in _arguments(compiled.inputs).items()}
     values, effects = dict(inputs), []
     forced: set[fx.Node] = set()
-    for layer, key, tops in _calls(compiled, blobs, forms or {}):
+    for key, reads, layer in _calls(compiled, blobs, forms or {}):
         bottoms = []
-        for index, name in enumerate(layer.node.bottoms):
-            flow = _gradient_flows(compiled, layer, index)
+        for reader, index in reads:
+            name = reader.node.bottoms[index]
+            flow = _gradient_flows(compiled, reader, index)
             forced |= {values[name]} if flow else set()
             bottoms.append(graph.call_method("detach", (values[name],)) if flow is False else values[name])
         if in_16_bits and not getattr(compiled.root.get_submodule(key), "takes_16_bits", False):
             bottoms = [graph.call_method("float", (bottom,)) for bottom in bottoms]
         result = graph.call_module(key, tuple(bottoms))
         effects += [result] if layer.module.has_effect else []
-        _bind(graph, tops, result, values)
+        _bind(graph, layer.node.tops, result, values)
     whole = set(compiled.graph.outputs) - set(compiled.inputs) <= set(blobs)
     results = {name: graph.call_method("float", (values[name],)) if in_16_bits else values[name] for name in blobs}
     kept = _needed(graph.output(results), effects, whole)
@@ -61,21 +62,22 @@ def wire(
 
 def _calls(
     compiled: Compiled, blobs: tuple[str, ...], forms: Mapping[str, Site]
-) -> Iterator[tuple[BuiltLayer, str, tuple[str, ...]]]:
-    """What is called in order: the layer that reads the bottoms, the key of the module, and the tops that it makes."""
-    rows: dict[str, tuple[str, Site]] = {}
+) -> Iterator[tuple[str, list[tuple[BuiltLayer, int]], BuiltLayer]]:
+    """What is called in order: the key of the module, what it reads, each as a layer and the place among its bottoms,
+    and the layer whose tops it makes. A form is called where the last of its layers stands."""
+    called: dict[str, tuple[str, Site]] = {}
+    covered = set[str]()
     for key, site in forms.items():
-        if not (site.hidden & set(blobs)):
-            rows.setdefault(site.layers[0].key, (key, site))
-    layers = iter(compiled.layers)
-    for layer in layers:
-        if layer.key not in rows:
-            yield layer, layer.key, layer.node.tops
-            continue
-        key, site = rows[layer.key]
-        for other in site.layers[1:]:
-            assert next(layers) is other, "the layers of a site follow each other"
-        yield layer, key, site.layers[-1].node.tops
+        keys = {layer.key for layer in site.layers}
+        if not (site.hidden & set(blobs) or keys & covered):
+            called[site.layers[-1].key] = key, site
+            covered |= keys
+    for layer in compiled.layers:
+        if layer.key in called:
+            key, site = called[layer.key]
+            yield key, site.reads, layer
+        elif layer.key not in covered:
+            yield layer.key, [(layer, place) for place in range(len(layer.node.bottoms))], layer
 
 
 def _gradient_flows(compiled: Compiled, layer: BuiltLayer, bottom: int) -> bool | None:

@@ -111,9 +111,18 @@ class Inception(nn.Module):
             nn.Sequential(*_cbr(channels, reduce5, 1), *_cbr(reduce5, five, 3, padding=1)),
             nn.Sequential(nn.MaxPool2d(3, 1, 1), *_cbr(channels, pooled, 1)),
         ])  # fmt: skip
+        self.join = Join()
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([branch(x) for branch in self.branches], 1)
+        joined: Tensor = self.join(*(branch(x) for branch in self.branches))
+        return joined
+
+
+class Join(nn.Module):
+    """The channels of several blobs, one after the other."""
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        return torch.cat(parts, 1)
 
 
 def densenet161(classes: int) -> nn.Sequential:

@@ -96,10 +96,11 @@ def work_of(name: str, solver: Solver, device: str) -> Work:
 
 def take_forms(solver: Solver) -> dict[str, list[str]]:
     """Let netspec choose the forms of its layers, as it does at the start of a long run. Those of all layers, in order,
-    by type."""
+    by type: that of a row stands at its first layer, that of branches at what joins them."""
     solver.tune(_LONG)
     chosen = solver.net.forms
-    names = {site.layers[0].key: chosen[site.key] for site in solver.net.sites if site.key in chosen}
+    taken = [site for site in solver.net.sites if site.key in chosen]
+    names = {site.layers[-1 if len(site.reads) > 1 else 0].key: chosen[site.key] for site in taken}
     forms: dict[str, list[str]] = {}
     for layer in solver.net.compiled.layers:
         forms.setdefault(layer.node.param.type, []).append(names.get(layer.key, PLAIN))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from bench_nets import Join
 from torch import Tensor, nn
 
 
@@ -26,6 +27,9 @@ def _tune(parent: nn.Module, forms: Mapping[str, Iterator[str]]) -> None:
             setattr(parent, name, make(layer))
         if form in BEHIND and isinstance(getattr(parent, behind := str(int(name) + 1), None), nn.ReLU):
             setattr(parent, behind, BEHIND[form])
+        if form == "one_buffer":
+            for branch in parent.get_submodule("branches").children():
+                setattr(branch, str(len(list(branch.children())) - 1), nn.Identity())
 
 
 class Product(nn.Module):
@@ -172,6 +176,38 @@ class BitDropout(nn.Dropout):
         return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
 
 
+class JoinedReLU(nn.Module):
+    """ReLU of several blobs, written to where they are joined."""
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        joined: Tensor = _JoinedReLU.apply(*parts)
+        return joined
+
+
+class _JoinedReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *parts: Tensor) -> Tensor:
+        ctx.sizes = [part.shape[1] for part in parts]
+        number, _, *size = parts[0].shape
+        is_last = parts[0].is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if is_last else torch.contiguous_format
+        y = torch.empty(
+            (number, sum(ctx.sizes), *size), dtype=parts[0].dtype, device=parts[0].device, memory_format=layout
+        )
+        start = 0
+        for part, channels in zip(parts, ctx.sizes, strict=True):
+            torch.clamp_min(part, 0, out=y[:, start : start + channels])
+            start += channels
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        (y,) = ctx.saved_tensors
+        both = zip(torch.split(grad, ctx.sizes, 1), torch.split(y, ctx.sizes, 1), strict=True)
+        return tuple(torch.ops.aten.threshold_backward(outer, inner, 0) for outer, inner in both)
+
+
 class SeparateNorm(nn.Module):
     """Batch normalization and then its slope and bias, as Caffe has it: two passes over x."""
 
@@ -192,6 +228,7 @@ TYPES: Mapping[type[nn.Module], str] = {
     nn.LocalResponseNorm: "LRN",
     nn.Dropout: "Dropout",
     nn.BatchNorm2d: "BatchNorm",
+    Join: "Concat",
 }
 """The types that have forms, with Caffe's names."""
 
@@ -203,5 +240,6 @@ FORMS: Mapping[tuple[str, str], Callable[[Any], nn.Module]] = {
     ("LRN", "closed"): ClosedLrn,
     ("Dropout", "bits"): lambda layer: BitDropout(layer.p),
     ("BatchNorm", "plain"): SeparateNorm,
+    ("Concat", "one_buffer"): lambda layer: JoinedReLU(),
 }
 """The forms by type and name; torch.nn's own is the plain one of the other types, and "affine" that of BatchNorm."""

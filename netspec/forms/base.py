@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from netspec.compiler import BuiltLayer, Compiled
+from netspec.compiler import BuiltLayer
 from netspec.layers.base import Layer, Shape
 
 PLAIN = "plain"
@@ -44,9 +44,14 @@ class Form(nn.Module):
 def in_turn(layers: Sequence[Layer], bottoms: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
     """What layers in a row make, computed as they are; those that do not take 16 bits get float32."""
     for layer in layers:
-        tops = layer(*(bottoms if layer.takes_16_bits else map(_in_32_bits, bottoms)))
-        bottoms = (tops,) if isinstance(tops, Tensor) else tops
+        bottoms = tops_of(layer, bottoms)
     return bottoms[0] if len(bottoms) == 1 else bottoms
+
+
+def tops_of(layer: Layer, bottoms: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The tops of one layer, computed as it is, of float32 bottoms where it does not take 16 bits."""
+    tops = layer(*(bottoms if layer.takes_16_bits else map(_in_32_bits, bottoms)))
+    return (tops,) if isinstance(tops, Tensor) else tops
 
 
 def _in_32_bits(x: Tensor) -> Tensor:
@@ -56,12 +61,24 @@ def _in_32_bits(x: Tensor) -> Tensor:
 FORMS: dict[tuple[str, ...], list[type[Form]]] = {}
 """The forms for layers of some types in a row."""
 
+JOINING_FORMS: dict[tuple[str, str], list[type[Form]]] = {}
+"""The forms for branches that end in layers of the first type, and the layer of the second type that joins them."""
+
 
 def form(*types: str) -> Callable[[type[Form]], type[Form]]:
     """Register a form for layers of these types, each the only reader of the one before it."""
+    return _registering(FORMS.setdefault(types, []))
 
+
+def joining_form(branch: str, join: str) -> Callable[[type[Form]], type[Form]]:
+    """Register a form for a layer of the type `join` that alone reads what several layers of the type `branch` make.
+    It gets these in the order of its bottoms, and then the join; its bottoms are those of the branches."""
+    return _registering(JOINING_FORMS.setdefault((branch, join), []))
+
+
+def _registering(forms: list[type[Form]]) -> Callable[[type[Form]], type[Form]]:
     def register(cls: type[Form]) -> type[Form]:
-        FORMS.setdefault(types, []).append(cls)
+        forms.append(cls)
         return cls
 
     return register
@@ -69,7 +86,8 @@ def form(*types: str) -> Callable[[type[Form]], type[Form]]:
 
 @dataclass(frozen=True)
 class Site:
-    """Layers in a row that some forms can compute; `bottoms` are the shapes of what the first one reads."""
+    """Layers that some forms can compute, in a row or as branches and what joins them, in the order in which they
+    compute; `bottoms` are the shapes of what they read from elsewhere."""
 
     layers: tuple[BuiltLayer, ...]
     bottoms: tuple[Shape, ...]
@@ -79,6 +97,15 @@ class Site:
     def key(self) -> str:
         """What names the site in its net."""
         return "+".join(layer.key for layer in self.layers)
+
+    @property
+    def reads(self) -> list[tuple[BuiltLayer, int]]:
+        """What is read from elsewhere, each as a layer and the place among its bottoms."""
+        found, made = [], set[str]()
+        for layer in self.layers:
+            found += [(layer, place) for place, name in enumerate(layer.node.bottoms) if name not in made]
+            made |= set(layer.node.tops)
+        return found
 
     @property
     def hidden(self) -> set[str]:
@@ -99,48 +126,12 @@ class Site:
                 return kind([layer.module for layer in self.layers])
         return None
 
-
-def sites(compiled: Compiled) -> list[Site]:
-    """All places of a net where a form fits, long rows before the short ones that they contain."""
-    longest = max(map(len, FORMS), default=0)
-    found = []
-    for start in range(len(compiled.layers)):
-        row = list(_row(compiled, start, longest))
-        for length in range(len(row), 0, -1):
-            layers = row[:length]
-            bottoms = tuple(compiled.shapes[name] for name in layers[0].node.bottoms)
-            modules = [layer.module for layer in layers]
-            kinds = FORMS.get(tuple(layer.node.param.type for layer in layers), [])
-            if fitting := tuple(kind for kind in kinds if kind.fits(modules, bottoms)):
-                found.append(Site(tuple(layers), bottoms, fitting))
-    return found
-
-
-def _row(compiled: Compiled, start: int, longest: int) -> Iterator[BuiltLayer]:
-    """Layers from one on, each of which alone reads what the one before it made."""
-    layers = compiled.layers
-    yield layers[start]
-    for index in range(start, min(start + longest, len(layers)) - 1):
-        if not follows(compiled, index):
-            return
-        yield layers[index + 1]
-
-
-def follows(compiled: Compiled, index: int) -> bool:
-    """Whether the layer after that of an index alone reads its only top, which is nothing that the net puts out."""
-    layer, following = compiled.layers[index : index + 2]
-    tops = layer.node.tops
-    if len(tops) != 1 or following.node.bottoms != tops or tops[0] in compiled.loss_weights:
-        return False
-    is_read = following.node.tops != tops and _is_read_later(compiled, index + 2, tops[0])
-    return not is_read and not following.node.param.propagate_down
-
-
-def _is_read_later(compiled: Compiled, start: int, blob: str) -> bool:
-    """Whether a layer from `start` on, or the caller, reads a blob, as it is before another layer writes its name."""
-    for layer in compiled.layers[start:]:
-        if blob in layer.node.bottoms:
-            return True
-        if blob in layer.node.tops:
-            return False
-    return blob in compiled.graph.outputs
+    def plain(self, modules: Sequence[Layer], bottoms: Iterable[Tensor]) -> tuple[Tensor, ...]:
+        """The tops of the last layer, each layer computed as it is by the one of `modules` in its place."""
+        names = [layer.node.bottoms[place] for layer, place in self.reads]
+        blobs = dict(zip(names, bottoms, strict=True))
+        tops: tuple[Tensor, ...] = ()
+        for layer, module in zip(self.layers, modules, strict=True):
+            tops = tops_of(module, [blobs[name] for name in layer.node.bottoms])
+            blobs.update(zip(layer.node.tops, tops, strict=True))
+        return tops

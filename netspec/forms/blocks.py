@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from netspec.compiler import BuiltLayer, Compiled
-from netspec.forms.base import Form, Site, follows, in_turn
+from netspec.forms.base import Form, Site, in_turn
+from netspec.forms.places import follows
 from netspec.layers.base import Layer, Shape
 
 _BY_VALUE = (

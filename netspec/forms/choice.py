@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ import torch
 
 from netspec.compiler import Compiled
 from netspec.files import cache_folder
-from netspec.forms.base import PLAIN, Site, sites
+from netspec.forms.base import PLAIN, Site
+from netspec.forms.places import sites
 from netspec.forms.trial import Setting, measure
 from netspec.machine_memory import MachineMemory, digest, layer_text, stamp
 
@@ -47,7 +48,7 @@ def time_sites(compiled: Compiled, setting: Setting) -> list[Timed]:
     timed = []
     for site in sites(compiled):
         with_gradients = site.layers[0].module.training
-        into_bottoms = not set(site.layers[0].node.bottoms) & set(compiled.inputs)
+        into_bottoms = not {layer.node.bottoms[place] for layer, place in site.reads} & set(compiled.inputs)
         key = _key(site, setting, with_gradients, into_bottoms)
         seconds = memory.get(key) or {}
         if is_new := set(seconds) != {PLAIN, *(kind.name for kind in site.forms)}:
@@ -62,17 +63,44 @@ def choose(timed: Sequence[Timed], order: Sequence[str]) -> dict[str, str]:
     """The form of each site, by its key, such that together they save most: of sites that share a layer one is taken.
     `order` are the keys of the net's layers."""
     place = {key: index for index, key in enumerate(order)}
-    best: list[tuple[float, dict[str, str]]] = [(0.0, {})] * (len(order) + 1)  # from each layer on
+    worth = [entry for entry in timed if entry.best != PLAIN]
+    rows = [entry for entry in worth if _is_row(entry.site, place)]
+    saved, taken = _best_rows(rows, place)
+    joins = dict[str, str]()
+    for entry in worth:
+        if not _is_row(entry.site, place):
+            keys = _keys(entry.site)
+            others = [row for row in rows if not _keys(row.site) & keys]
+            saved_by_others, taken_of_others = _best_rows(others, place)
+            if saved_by_others + entry.gain > saved:
+                rows, saved, taken = others, saved_by_others, taken_of_others
+                joins[entry.site.key] = entry.best
+    return taken | joins
+
+
+def _keys(site: Site) -> set[str]:
+    return {layer.key for layer in site.layers}
+
+
+def _is_row(site: Site, place: Mapping[str, int]) -> bool:
+    """Whether the layers of a site stand one after the other in their net."""
+    places = [place[layer.key] for layer in site.layers]
+    return places == list(range(places[0], places[0] + len(places)))
+
+
+def _best_rows(timed: Sequence[Timed], place: Mapping[str, int]) -> tuple[float, dict[str, str]]:
+    """The forms of sites, of layers one after the other, that together save most, and the seconds that they save."""
+    best: list[tuple[float, dict[str, str]]] = [(0.0, {})] * (len(place) + 1)  # from each layer on
     starting: dict[int, list[Timed]] = {}
     for entry in timed:
         starting.setdefault(place[entry.site.layers[0].key], []).append(entry)
-    for start in range(len(order) - 1, -1, -1):
+    for start in range(len(place) - 1, -1, -1):
         best[start] = best[start + 1]
         for entry in starting.get(start, []):
             saved, after = best[start + len(entry.site.layers)]
-            if entry.best != PLAIN and saved + entry.gain > best[start][0]:
+            if saved + entry.gain > best[start][0]:
                 best[start] = saved + entry.gain, {entry.site.key: entry.best, **after}
-    return best[0][1]
+    return best[0]
 
 
 def remembered(device: torch.device, key: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from netspec.forms.base import PLAIN, Site, in_turn
+from netspec.forms.base import PLAIN, Site
 from netspec.layers.base import Shape
 from netspec.memory_format import laid_out
 
@@ -46,7 +47,7 @@ def measure(site: Site, setting: Setting, with_gradients: bool, into_bottoms: bo
     The layers are copies, and torch's random state is what it was: nothing of the net changes.
     """
     layers = [copy.deepcopy(layer.module).to(setting.device) for layer in site.layers]
-    ways: dict[str, _Way] = {PLAIN: lambda *bottoms: in_turn(layers, bottoms)}
+    ways: dict[str, _Way] = {PLAIN: lambda *bottoms: site.plain(layers, bottoms)}
     ways |= {kind.name: kind(layers).train(layers[0].training) for kind in site.forms}
     parameters = [blob for layer in layers for blob in layer.parameters() if blob.requires_grad]
     devices = [setting.device] if setting.device.type == "cuda" else []
@@ -74,6 +75,19 @@ def _bottom(shape: Shape, setting: Setting, dtype: torch.dtype, learns: bool) ->
     return laid_out(blob, setting.memory_format).requires_grad_(learns)
 
 
+class _Made(torch.autograd.Function):
+    """A blob as a layer below would make it, which may be overwritten in place; no leaf may, nor a view of one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        made = torch.empty(0, dtype=x.dtype, device=x.device)
+        return made.set_(x.untyped_storage(), x.storage_offset(), x.shape, x.stride())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
+
+
 class _Turn:
     """One way to compute a site, run as often as it takes to be timed."""
 
@@ -92,8 +106,7 @@ class _Turn:
         return (self._now() - started) / self._repetitions
 
     def _run(self) -> None:
-        # Leaves cannot be overwritten in place, as a layer in the middle of a net may do.
-        bottoms = [bottom.view_as(bottom) for bottom in self._bottoms]
+        bottoms = [_Made.apply(bottom) for bottom in self._bottoms]
         with self._setting.context():
             tops = self._way(*bottoms)
         top = tops if isinstance(tops, Tensor) else tops[0]

@@ -44,7 +44,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.reason = f"{func.name()} looks at values"
         elif func is _DETACH:
             self._nodes[result] = self._node(args[0])
-        else:
+        elif not isinstance(result, (int, float)):  # a number of types and shapes is the same each time
             self._write_down(func, args, kwargs, result)
         return result
 

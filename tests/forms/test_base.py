@@ -47,6 +47,47 @@ def test_sites(layers: list[str], keys: list[str]) -> None:
     assert [site.key for site in net(*layers).sites] == keys
 
 
+SIDE = layer("ip2", "InnerProduct", "data", "ip2", "inner_product_param { num_output: 4 }")
+SIDE_RELU = layer("relu2", "ReLU", "ip2", "out2")
+JOIN = 'layer { name: "join" type: "Concat" bottom: "out2" bottom: "ip" top: "join" }\n'
+
+
+@pytest.mark.parametrize(
+    ("layers", "is_site"),
+    [
+        ([RELU, SIDE, SIDE_RELU, JOIN], True),
+        ([SIDE, SIDE_RELU, RELU, JOIN, layer("tanh", "TanH", "join", "tanh")], True),
+        ([RELU, SIDE, SIDE_RELU, JOIN, layer("tanh", "TanH", "out2", "tanh")], False),
+        ([RELU, SIDE, SIDE_RELU, layer("tanh", "TanH", "out2", "tanh"), JOIN], False),
+        ([RELU, SIDE, SIDE_RELU, JOIN.replace("out2", "ip")], False),
+        ([RELU, SIDE, SIDE_RELU, JOIN.replace("out2", "ip2")], False),
+        ([RELU, SIDE, SIDE_RELU, JOIN.replace("out2", "data")], False),
+        ([RELU, SIDE, SIDE_RELU.replace("top", "propagate_down: true top"), JOIN], False),
+        ([RELU, SIDE, SIDE_RELU, JOIN.replace("top", "propagate_down: [true, false] top")], False),
+        ([RELU, SIDE, SIDE_RELU.replace("top", "loss_weight: 1 top"), JOIN], False),
+    ],
+    ids=["apart", "side by side", "read later", "read before", "twice", "no ReLU", "an input", "ReLU's propagate_down",
+         "join's propagate_down", "loss"],
+)  # fmt: skip
+def test_joins(layers: list[str], is_site: bool) -> None:
+    """Branches are a site with the layer that joins them where it alone reads each of them, once."""
+    joins = [site for site in net(*layers).sites if site.layers[-1].node.name == "join"]
+    assert [site.key for site in joins] == ["relu2+relu+join"] * is_site
+    for site in joins:
+        assert [(reader.node.name, place) for reader, place in site.reads] == [("relu2", 0), ("relu", 0)]
+
+
+def test_a_join_hides_its_branches() -> None:
+    """A join is computed by its form in a pass that does not return what a branch makes, and only there."""
+    made = net(RELU, SIDE, SIDE_RELU, JOIN)
+    plain = made(data=X, blobs=("ip2", "ip", "join"))
+    made.use_forms({"relu2+relu+join": "one_buffer"})
+    assert "one_buffer" in made.code
+    assert torch.equal(made(data=X, blobs=("ip2", "join"))["join"], plain["join"])
+    again = made(data=X, blobs=("ip2", "ip", "join"))
+    assert all(torch.equal(again[name], blob) for name, blob in plain.items())
+
+
 def test_a_net_computes_in_the_forms_it_is_told() -> None:
     """A form takes the place of its layers; a site that shares a layer with one before is left out; other names and
     none are plain."""

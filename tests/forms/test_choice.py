@@ -87,6 +87,42 @@ def test_what_saves_most_is_chosen(
     assert choose(timed, list(net.layers)) == chosen
 
 
+JOINED = """\
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 3] } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 4 } }
+layer { name: "relu" type: "ReLU" bottom: "ip" top: "ip" }
+layer { name: "ip2" type: "InnerProduct" bottom: "data" top: "ip2" inner_product_param { num_output: 4 } }
+layer { name: "relu2" type: "ReLU" bottom: "ip2" top: "ip2" }
+layer { name: "join" type: "Concat" bottom: "ip" bottom: "ip2" top: "join" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("gains", "chosen"),
+    [
+        ([1.0, 0.5, 1.0, 0.5, 2.5], {"ip": "tripled", "ip2": "tripled", "relu+relu2+join": "one_buffer"}),
+        ([2.0, 0.5, 2.0, 0.5, 2.5], {"ip+relu": "doubled", "ip2+relu2": "doubled"}),
+        ([3.0, 0.5, 0.0, 0.5, 2.8], {"ip": "tripled", "ip2": "tripled", "relu+relu2+join": "one_buffer"}),
+        ([3.0, 0.5, 0.0, 0.5, 2.2], {"ip+relu": "doubled", "ip2": "tripled"}),
+    ],
+    ids=["the join saves more", "the rows save more", "with what it leaves it does", "with what it leaves it does not"],
+)
+def test_a_join_against_rows(gains: list[float], chosen: dict[str, str]) -> None:
+    """A join is taken where it saves more, with what is left of the rows that it cuts, than these rows."""
+    net = Net(parse_net(JOINED), "TRAIN")
+    seconds = [{PLAIN: 10.0, site.forms[0].name: 10 - gain} for site, gain in zip(net.sites, gains, strict=True)]
+    timed = [Timed(site, times, True) for site, times in zip(net.sites, seconds, strict=True)]
+    assert choose(timed, list(net.layers)) == chosen
+
+
+def test_the_join_of_a_net_is_timed(setting: Setting) -> None:
+    """A join whose ReLUs work in place is measured as well, with gradients."""
+    site = Net(parse_net(JOINED), "TRAIN").sites[-1]
+    times = measure(site, setting, with_gradients=True, into_bottoms=True)
+    assert set(times) == {PLAIN, "one_buffer"}
+    assert min(times.values()) > 0
+
+
 def test_a_folder_that_cannot_be_written_costs_a_measurement(
     net: Net, setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Every form computes what the layers compute that it stands for."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +13,13 @@ from netspec import Net
 from netspec.layers.base import Shape
 from netspec.schema.netspec_pb2 import NetParameter
 
+Layers = str | tuple[Any, ...]
+
 RELU = 'type: "ReLU"'
 NORM = 'type: "BatchNorm"'
+JOIN = 'type: "Concat"'
 SCALE = 'type: "Scale" scale_param { bias_term: true }'
+IP = 'type: "InnerProduct" inner_product_param { num_output: 3 }'
 LRN = 'type: "LRN" lrn_param { alpha: 0.5 beta: %s k: 2 local_size: %d }'
 
 
@@ -48,6 +53,14 @@ CASES = [
         [conv(fields="bias_term: false"), 'type: "BatchNorm" batch_norm_param { moving_average_fraction: 0.5 }', SCALE],
         (4, 5, 6, 6),
     ),
+    ("one_buffer", [([conv(), RELU], [conv(4), RELU], JOIN)], (4, 5, 6, 7)),
+    (
+        "one_buffer",
+        [conv(), ([conv(1, 1), RELU], [conv(3, 3, "pad: 1"), RELU], [conv(2, 5, "pad: 2"), RELU], JOIN), RELU, conv()],
+        (4, 5, 9, 7),
+    ),
+    ("one_buffer", [([NORM, RELU], [conv(5, 1), RELU], JOIN + " concat_param { axis: -3 }"), conv(2)], (4, 5, 6, 6)),
+    ("one_buffer", [([IP, RELU], [IP, RELU], JOIN)], (4, 5)),
 ]
 TEST_CASES = [
     ("folded", [conv(fields="pad: 1"), NORM, SCALE], (4, 5, 6, 7)),
@@ -81,21 +94,41 @@ REFUSED = [
     ("affine", [NORM, 'type: "Scale" scale_param { num_axes: 2 }'], (4, 5, 6, 6)),
     ("affine", [NORM, 'type: "Scale" scale_param { axis: 0 }'], (4,)),
     ("folded", [conv(), NORM, SCALE], (4, 5, 6, 6)),
+    ("one_buffer", [([conv(), RELU], [conv()], JOIN)], (4, 5, 6, 6)),
+    (
+        "one_buffer",
+        [([conv(), RELU], [conv(), RELU[:-1] + '" relu_param { negative_slope: 0.1 }'], JOIN)],
+        (4, 5, 6, 6),
+    ),
+    ("one_buffer", [([conv(), RELU], [conv(), RELU], JOIN + " concat_param { axis: 2 }")], (4, 5, 6, 6)),
+    ("one_buffer", [([conv(), RELU], JOIN)], (4, 5, 6, 6)),
     ("bits", ['type: "Dropout" dropout_param { dropout_ratio: 0 }'], (4, 5)),
     ("bits", ['type: "Dropout" dropout_param { dropout_ratio: 0.999 }'], (4, 5)),
 ]
 
 
-def net_of(layers: Sequence[str], shape: Shape, phase: str) -> Net:
-    """A net of layers in a row, whose blobs are random, and as a batch norm's may be."""
+def add(texts: list[str], layers: Sequence[Layers], bottom: str) -> str:
+    """Add layers in a row to a net's texts; the name of the last top."""
+    for layer in layers:
+        if isinstance(layer, tuple):
+            *rows, join = layer
+            bottoms = [add(texts, row, bottom) for row in rows]
+        else:
+            join, bottoms = layer, [bottom]
+        read = " ".join(f'bottom: "{name}"' for name in bottoms)
+        bottom = bottoms[0] if join == RELU else f"b{len(texts)}"
+        texts.append(f'layer {{ name: "l{len(texts) - 1}" {read} top: "{bottom}" {join} }}')
+    return bottom
+
+
+def net_of(layers: Sequence[Layers], shape: Shape, phase: str) -> Net:
+    """A net of layers in a row, whose blobs are random, and as a batch norm's may be. A tuple among them has rows that
+    read the same, and what joins them."""
     dims = " ".join(f"dim: {size}" for size in shape)
     texts = [
         f'force_backward: true layer {{ name: "in" type: "Input" top: "b0" input_param {{ shape {{ {dims} }} }} }}'
     ]
-    top = "b0"
-    for i, layer in enumerate(layers):
-        bottom, top = top, top if layer == RELU else f"b{i + 1}"
-        texts.append(f'layer {{ name: "l{i}" bottom: "{bottom}" top: "{top}" {layer} }}')
+    add(texts, layers, "b0")
     net = Net(text_format.Parse("\n".join(texts), NetParameter()), phase)
     with torch.no_grad():
         for blobs in net.layer_params.values():
@@ -118,7 +151,7 @@ def results(net: Net, x: torch.Tensor) -> list[torch.Tensor]:
     return [y.detach(), net.inputs["b0"].grad, *gradients, *net.buffers()]
 
 
-def check(name: str, layers: Sequence[str], x: torch.Tensor, plain: Net, tolerance: float) -> None:
+def check(name: str, layers: Sequence[Layers], x: torch.Tensor, plain: Net, tolerance: float) -> None:
     """The form of that name gives the results of a net, within a tolerance relative to the largest number of each."""
     net = net_of(layers, plain.blob_shapes["b0"], plain.graph.state.phase)
     net.load_state_dict(plain.state_dict())
@@ -130,7 +163,7 @@ def check(name: str, layers: Sequence[str], x: torch.Tensor, plain: Net, toleran
         torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance * max(theirs.abs().max().item(), 0.1))
 
 
-def ids(case: tuple[str, list[str], Shape]) -> str:
+def ids(case: tuple[str, list[Layers], Shape]) -> str:
     return f"{case[0]}-{case[2]}"
 
 

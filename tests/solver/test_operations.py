@@ -56,6 +56,9 @@ class Steps:
         bits = torch.empty(64, dtype=torch.int64).random_(-(2**63), None)
         return bits, torch.rand(3), F.dropout(self.images, 0.5)
 
+    def by_its_type(self) -> Any:
+        return self.images.to(torch.promote_types(torch.bfloat16, self.images.dtype)) * 2
+
     def views_of_weights(self) -> Any:
         return self.images.view(-1, 3) @ self.ip.weight.detach().view(-1, 3).T
 

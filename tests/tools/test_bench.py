@@ -15,7 +15,7 @@ import bench_steps
 import pytest
 import torch
 from bench_loop import Work
-from bench_nets import CLASSES, NETS
+from bench_nets import CLASSES, NETS, Inception
 from bench_plain import Plain
 from bench_resident import RESIDENT
 from bench_rounds import Rounds, Settings, Turn, run_rounds
@@ -159,6 +159,19 @@ def test_forms_compute_what_torchs_layers_compute(
     tuned = deepcopy(plain)
     tune(tuned, {kind: [form]})
     assert type(tuned[0]) is not type(plain[0])
+    for own, theirs in zip(outcome(tuned, x), outcome(plain, x), strict=True):
+        torch.testing.assert_close(own, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [LAST, FIRST], ids=["last", "first"])
+def test_branches_write_to_where_they_are_joined(layout: torch.memory_format, one_thread: None) -> None:
+    """An inception whose branches write into one buffer has the top and the gradients of the plain one."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 7, 8).contiguous(memory_format=layout)
+    plain = Inception(4, 3, 2, 5, 2, 4, 3).to(memory_format=layout)  # type: ignore[call-overload]
+    tuned = nn.Sequential(deepcopy(plain))
+    tune(tuned, {"Convolution": ["plain"] * 6, "BatchNorm": ["affine"] * 6, "Concat": ["one_buffer"]})
+    assert type(tuned[0].join) is not type(plain.join)
     for own, theirs in zip(outcome(tuned, x), outcome(plain, x), strict=True):
         torch.testing.assert_close(own, theirs, rtol=1e-5, atol=1e-5)
 
