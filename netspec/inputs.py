@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,46 @@ import torch
 from torch import Tensor
 
 from netspec.layers.base import Shape
+from netspec.layers.sources import Pending
+
+
+@dataclass(frozen=True)
+class PendingInputs:
+    """A batch of each of some data layers, by the names of their tops: the inputs of a pass, which are still to be
+    made."""
+
+    batches: Mapping[tuple[str, ...], Pending]
+
+    @classmethod
+    def made(cls, inputs: Mapping[str, Tensor]) -> PendingInputs:
+        """Inputs that are there."""
+        return cls({tuple(inputs): Pending(list(inputs.values()))})
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that the inputs are made of."""
+        return [tensor for batch in self.batches.values() for tensor in batch.tensors]
+
+    @property
+    def key(self) -> object:
+        """What the operations depend on that make them."""
+        return tuple((names, batch.key) for names, batch in self.batches.items())
+
+    def of(self, tensors: Sequence[Tensor]) -> PendingInputs:
+        """The same of other tensors."""
+        rest = iter(tensors)
+        return PendingInputs(
+            {
+                names: replace(batch, tensors=[next(rest) for _ in batch.tensors])
+                for names, batch in self.batches.items()
+            }
+        )
+
+    def inputs(self) -> dict[str, Tensor]:
+        """The inputs by name."""
+        return {
+            name: top for names, batch in self.batches.items() for name, top in zip(names, batch.tops(), strict=False)
+        }
 
 
 def as_blob(name: str, given: Any, shape: Shape, like: Tensor) -> Tensor:

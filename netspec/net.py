@@ -21,10 +21,10 @@ from netspec.deploy import deploy_net
 from netspec.errors import SpecError
 from netspec.forms import PLAIN, Site, sites
 from netspec.graph import Node, build, joined_state, unheard_stages
-from netspec.inputs import as_blob
+from netspec.inputs import PendingInputs, as_blob
 from netspec.layers import Layer
 from netspec.layers.base import Shape
-from netspec.layers.sources import ArraySource, Source, SourceContext
+from netspec.layers.sources import ArraySource, Pending, Source, SourceContext
 from netspec.loading import LoadReport, load, shared_blobs, some
 from netspec.log import logger
 from netspec.memory_format import fastest_format, laid_out
@@ -158,7 +158,7 @@ class Net(nn.Module):
         wired = self._wired(names)
         tensors = {name: self._input(name, given) for name, given in inputs.items()}
         if missing := [name for name in wired.inputs if name not in tensors]:
-            tensors |= self._next_batches(missing, tensors)
+            tensors |= self._next_batches(missing, tensors).inputs()
         if wired.forced and torch.is_grad_enabled():
             tensors |= self._forced(wired, tensors)
         given = [laid_out(tensors[name], self.memory_format) for name in wired.inputs]
@@ -170,6 +170,10 @@ class Net(nn.Module):
     def next_inputs(self) -> dict[str, Tensor]:
         """The next batch of every data layer that `outputs` need, as a call takes it that is given no inputs. Raises
         DataError, and ValueError where the net has inputs that no data layer feeds."""
+        return self.pending_inputs().inputs()
+
+    def pending_inputs(self) -> PendingInputs:
+        """As `next_inputs`, which are still to be made of what lies on the device."""
         return self._next_batches(self._inputs_of_outputs, {})
 
     def loss(self, out: Mapping[str, Tensor]) -> Tensor:
@@ -307,17 +311,17 @@ class Net(nn.Module):
         like: Tensor = next(learned, torch.empty(0, device=self.device))
         return as_blob(name, given, self.blob_shapes[name], like)
 
-    def _next_batches(self, missing: list[str], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _next_batches(self, missing: list[str], given: Mapping[str, Tensor]) -> PendingInputs:
         """The next batch of every data layer with a missing top; the tops of one layer belong together."""
-        taken: dict[str, Tensor] = {}
+        taken: dict[tuple[str, ...], Pending] = {}
         for node, source in self.sources:
             if set(missing) & set(node.tops):
                 if set(given) & set(node.tops):
                     raise ValueError(f"give all of {', '.join(node.tops)}, or none of them")
-                taken.update(zip(node.tops, source.next(), strict=True))
-        if lacking := sorted(set(missing) - set(taken)):
+                taken[node.tops] = source.pending()
+        if lacking := sorted(set(missing).difference(*taken)):
             raise ValueError(f"missing input: {', '.join(f'{name} {self.blob_shapes[name]}' for name in lacking)}")
-        return taken
+        return PendingInputs(taken)
 
 
 def _weighted(loss: Tensor, weight: float) -> Tensor:

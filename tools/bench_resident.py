@@ -9,7 +9,7 @@ from bench_nets import CLASSES
 from torch import Tensor
 
 from netspec.layers.base import Shape
-from netspec.layers.sources import Contents, SourceContext, source
+from netspec.layers.sources import Contents, Pending, SourceContext, source
 from netspec.schema.netspec_pb2 import LayerParameter
 
 RESIDENT = "data@TRAIN.type=Resident"
@@ -43,6 +43,9 @@ class Resident:
 
     def next(self) -> tuple[Tensor, ...]:
         return self._batch
+
+    def pending(self) -> Pending:
+        return Pending(self._batch)
 
     def once(self) -> Iterator[tuple[Tensor, ...]]:
         yield self._batch

@@ -18,6 +18,7 @@ from netspec.data.order import Indices
 from netspec.data.prefetch import Prefetch
 from netspec.errors import DataError
 from netspec.layers.base import Shape
+from netspec.layers.sources import Pending
 
 Tops = tuple[Tensor, ...]
 Loaded = TypeVar("Loaded")
@@ -53,6 +54,10 @@ class Batches(ABC, Generic[Loaded]):
     @abstractmethod
     def finish(self, loaded: Loaded) -> Tops:
         """The tops on the device."""
+
+    def pending(self, loaded: Loaded) -> Pending:
+        """What is loaded on the device, before or after its tops are made."""
+        return Pending(self.finish(loaded))
 
     @abstractmethod
     def check_labels(self, rule: LabelRule) -> None:
@@ -96,14 +101,14 @@ class Batches(ABC, Generic[Loaded]):
 
     def start(
         self, batches: Iterator[Loaded], depth: int, origin: Path | None = None
-    ) -> tuple[Prefetch[Any], Iterator[Tops]]:
-        """Run batches in the background, `depth` of them ahead: what to close in the end, and their tops. `origin` is
-        how the log names where they come from."""
+    ) -> tuple[Prefetch[Any], Iterator[Pending]]:
+        """Run batches in the background, `depth` of them ahead: what to close in the end, and they on the device.
+        `origin` is how the log names where they come from."""
         if self.device.type == "cpu":
             done = Prefetch(map(self.finish, batches), depth, origin)
-            return done, _Cut(done, self.size)
+            return done, map(Pending, _Cut(done, self.size))
         loaded = Prefetch(map(self.pin, batches) if self.device.type == "cuda" else batches, depth, origin)
-        return loaded, map(self.finish, loaded)
+        return loaded, map(self.pending, loaded)
 
 
 class _Cut:

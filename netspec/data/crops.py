@@ -38,6 +38,10 @@ class Drawn:
     mirror_vertical: NDArray[np.bool_] | None = None
     boxes: Numbers | None = None
     numbers: Sequence[Numbers] = field(default=())
+    window: tuple[int, int] | None = None
+    """Where every batch is cut; None where that is drawn, or differs with the images' sizes."""
+    axes: tuple[int, ...] = (-1, -2)
+    """The axes along which some images of any batch may be turned."""
 
     def one_window(self, height: int, width: int) -> tuple[EllipsisType, slice, slice] | None:
         """The index of what is cut, where it is the same in all images."""
@@ -96,15 +100,17 @@ def cut_mean(mean: NDArray[np.float32], drawn: Drawn, height: int, width: int) -
 
 
 def cut_on_device(images: Tensor, drawn: Drawn, table: Tensor, height: int, width: int) -> Tensor:
-    """What `cut` does, with torch where the images and the table of what is drawn lie."""
+    """What `cut` does, with torch where the images and the table of what is drawn lie: by the same operations in every
+    batch."""
     if images.shape[2:] != (height, width):
-        if window := drawn.one_window(height, width):
-            images = images[window]
+        if drawn.window:
+            y, x = drawn.window
+            images = images[..., y : y + height, x : x + width]
         else:
             windows = images.unfold(2, height, 1).unfold(3, width, 1)
             ys, xs = table[:, :2].long().unbind(1)
             images = windows[torch.arange(len(images), device=images.device), :, ys, xs]
-    for axis, _ in drawn.flips():
+    for axis in drawn.axes:
         turned = table[:, 2 if axis == -1 else 3, None, None, None] > 0
         images = torch.where(turned, images.flip(axis), images)
     return images

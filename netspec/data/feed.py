@@ -13,7 +13,7 @@ from netspec.data.crops import Windows
 from netspec.data.damage import Watch
 from netspec.data.labels import LabelRule
 from netspec.layers.base import Shape
-from netspec.layers.sources import Contents, SourceContext
+from netspec.layers.sources import Contents, Pending, SourceContext
 
 
 class Feed:
@@ -36,7 +36,7 @@ class Feed:
         self.epoch_size = batches.length
         self.wait_seconds = 0.0
         self._position = 0
-        self._running: Iterator[Tops] | None = None
+        self._running: Iterator[Pending] | None = None
         self._stop: Callable[[], object] | None = None
 
     @property
@@ -66,6 +66,10 @@ class Feed:
 
     def next(self) -> Tops:
         """The next batch, one tensor a top. What failed in the background is raised here."""
+        return self.pending().tops()[: len(self.shapes)]
+
+    def pending(self) -> Pending:
+        """The next batch, of which the tops are still to be made; a top that nobody reads may be among them."""
         started = time.perf_counter()
         if self._running is None:
             several = self._batches.device.type == "cpu"  # where `start` cuts them
@@ -73,10 +77,10 @@ class Feed:
             ahead, self._running = self._batches.start(loaded, self._prefetch, self._origin)
             # Also stops the thread when the feed is forgotten or the interpreter ends.
             self._stop = weakref.finalize(self, ahead.close)
-        tops = next(self._running)[: len(self.shapes)]
+        batch = next(self._running)
         self._position += self._batches.size * self._share[1]
         self.wait_seconds += time.perf_counter() - started
-        return tops
+        return batch
 
     def once(self) -> Iterator[Tops]:
         """Every record exactly once, in order, the last batch short, of which each rank has its share; `position`
@@ -84,8 +88,8 @@ class Feed:
         loaded = self._watch.over(self._batches.once(*self._share))
         ahead, batches = self._batches.start(loaded, self._prefetch, self._origin)
         try:
-            for tops in batches:
-                yield tops[: len(self.shapes)]
+            for batch in batches:
+                yield batch.tops()[: len(self.shapes)]
         finally:
             ahead.close()
 

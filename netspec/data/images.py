@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +26,7 @@ from netspec.data.residence import Resident, resident
 from netspec.data.side_stream import Moved, SideStream
 from netspec.errors import DataError
 from netspec.layers.base import LayerError
-from netspec.layers.sources import SourceContext
+from netspec.layers.sources import Pending, SourceContext
 from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter, LayerParameter, TransformationParameter
 
 _LARGEST_AT_ONCE = 256 << 10
@@ -163,8 +163,25 @@ class ImageBatches(Batches[Batch]):
         return replace(loaded, moved=self._side_stream.move(loaded.tensors()))
 
     def finish(self, loaded: Batch) -> Tops:
-        tensors = loaded.moved.tensors() if loaded.moved else [each.to(self.device) for each in loaded.tensors()]
-        labels, *tensors = tensors
+        return self._made(loaded, self._on_device(loaded))
+
+    def pending(self, loaded: Batch) -> Pending:
+        """Caffe's transform of images of one size is left to be done; what more there is may depend on other things
+        than tensors."""
+        parts = loaded.drawn
+        key = parts[0][0].key(parts[0][2]) if len(parts) == 1 and not loaded.mix else None
+        if key is None or isinstance(loaded.images, list) or self._transform.windows:
+            return super().pending(loaded)
+        return Pending(self._on_device(loaded), partial(self._made, loaded), key)
+
+    def _on_device(self, loaded: Batch) -> list[Tensor]:
+        if loaded.moved:
+            return loaded.moved.tensors()
+        return [each.to(self.device) for each in loaded.tensors()]
+
+    def _made(self, loaded: Batch, on_device: Sequence[Tensor]) -> Tops:
+        """The tops of a batch whose tensors are on the device."""
+        labels, *tensors = on_device
         count = 2 * len(loaded.drawn)
         numbers, images = tensors[:count], tensors[count:]
         table = images.pop(0) if loaded.mix else None

@@ -19,7 +19,7 @@ from netspec.data.mix import mixing_of
 from netspec.data.order import Indices, Order
 from netspec.errors import DataError
 from netspec.layers.base import LayerError, Shape
-from netspec.layers.sources import SourceContext, source
+from netspec.layers.sources import Pending, SourceContext, source
 from netspec.schema.netspec_pb2 import LayerParameter
 
 _FIELD = "memory_data_param"
@@ -102,9 +102,9 @@ class MemoryData(Feed):
         self._batches = batches
         self.epoch_size = batches.length
 
-    def next(self) -> Tops:
+    def pending(self) -> Pending:
         self._refuse_nothing()
-        return super().next()
+        return super().pending()
 
     def once(self) -> Iterator[Tops]:
         self._refuse_nothing()

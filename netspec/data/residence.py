@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from threading import Lock
 
@@ -24,6 +25,8 @@ _IN_A_LAYER = {
 """What a layer says for the same, in an enum of its own."""
 
 _MEMORY = Path("/proc/meminfo")
+
+_log = logging.getLogger("netspec")
 
 
 class Resident:
@@ -58,8 +61,7 @@ class Resident:
             if self._insisting:
                 raise DataError(f"{self._records.store.path}: residence: DEVICE needs decoded images of one size, kept")
             return None
-        free = free_bytes(self._device)
-        if not self._insisting and (free is None or kept[0].nbytes > free // 4):
+        if not self._insisting and not self._is_small(kept[0].nbytes):
             return None
         if problem := _too_large(self._records, self._device):
             raise DataError(problem)
@@ -68,6 +70,15 @@ class Resident:
         for start in range(0, len(whole), _PART):  # copies, as a file that is only read must not be shared with torch
             whole[start : start + _PART] = torch.from_numpy(kept[0][start : start + _PART].copy())
         return whole
+
+    def _is_small(self, size: int) -> bool:
+        """Whether images of so many bytes take at most a quarter of what is free on the device; the log says it."""
+        free = free_bytes(self._device) or 0
+        is_small = size <= free // 4
+        what = "DEVICE: at most" if is_small else "HOST: more than"
+        text = "%s: residence %s a quarter of the %d bytes free on %s is needed: %d"
+        _log.info(text, self._records.store.path, what, free, self._device, size)
+        return is_small
 
 
 def resident(

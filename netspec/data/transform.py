@@ -112,14 +112,34 @@ class Transform:
         numbers = [operation.draw(draws) for operation in self._operations]
         if self._erasing:
             numbers.append(self._erasing.draw(draws))
-        return Drawn(y, x, *self._draw_mirrors(draws), boxes, numbers)
+        mirror, vertical = self._draw_mirrors(draws)
+        is_drawn = self._draws_crops or self._resized_crop or sizes is not None
+        window = None if is_drawn else (int(y[0]), int(x[0]))
+        return Drawn(y, x, mirror, vertical, boxes, numbers, window, self._axes)
 
     def windows(self, positions: Indices, windows: Windows, sizes: NDArray[np.int64] | None = None) -> Iterator[Drawn]:
         """What `draw` gives in TEST, but for each of the windows of these records, and mirrored as they say."""
         height, width = self._sides(len(positions), sizes)
         numbers = [operation.draw(Draws(positions, self.seed)) for operation in self._operations]
         for y, x, mirrored in windows(positions, height - self._cropped[1], width - self._cropped[2]):
-            yield Drawn(y, x, np.full(len(positions), mirrored), numbers=numbers)
+            turned = np.full(len(positions), mirrored)
+            yield Drawn(y, x, turned, numbers=numbers, axes=(-1,) if mirrored else ())
+
+    @property
+    def _draws_crops(self) -> bool:
+        return bool(self._random and self._param.crop_size and not self._param.center_crop)
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        """The axes along which images may be turned."""
+        param = self._param
+        is_mirrored = self._random if param.mirror_or_rotate else param.mirror
+        return (-1,) * is_mirrored + (-2,) * (self._random and param.mirror_vertical)
+
+    def key(self, drawn: Drawn) -> object | None:
+        """All that the operations of Caffe's transform on a device depend on besides their tensors; None of another
+        transform, where more may."""
+        return (drawn.window, drawn.axes) if self._only_caffe else None
 
     def _sides(self, count: int, sizes: NDArray[np.int64] | None) -> tuple[Indices, Indices]:
         """Height and width (N,) of some images before the crop."""
@@ -132,7 +152,7 @@ class Transform:
     def _offsets(self, positions: Indices, height: Indices, width: Indices) -> tuple[Indices, Indices]:
         """Where images of a height and a width (N,) are cut."""
         below_cropped = height - self._cropped[1], width - self._cropped[2]
-        if self._random and self._param.crop_size and not self._param.center_crop:
+        if self._draws_crops:
             y, x = (words(positions, self.seed, draw) for draw in (_Y, _X))
             return below(y, below_cropped[0] + 1), below(x, below_cropped[1] + 1)
         return below_cropped[0] // 2, below_cropped[1] // 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -23,6 +23,20 @@ class Contents:
     path: Path | None = None
     digest: str = ""
     classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A batch whose tensors lie on the device, and what makes its tops of them: on tensors alone, and by the same
+    operations for all batches of one `key`."""
+
+    tensors: Sequence[Tensor]
+    make: Callable[[Sequence[Tensor]], tuple[Tensor, ...]] = tuple
+    key: object = None
+
+    def tops(self) -> tuple[Tensor, ...]:
+        """The tops, one float32 tensor each."""
+        return self.make(self.tensors)
 
 
 class Source(Protocol):
@@ -54,6 +68,9 @@ class Source(Protocol):
 
     def next(self) -> tuple[Tensor, ...]:
         """The next batch on the device, one float32 tensor a top."""
+
+    def pending(self) -> Pending:
+        """The next batch, of which the tops are still to be made."""
 
     def once(self) -> Iterator[tuple[Tensor, ...]]:
         """Every record exactly once in the order of the set, the last batch short, of which each rank has its share;

@@ -1,7 +1,8 @@
 """Iterations, and passes of test nets, captured once and replayed: a device then does not wait for Python.
 
 A replay does on the same tensors exactly what was captured. So batches are copied into tensors that keep their place,
-and numbers that change from one iteration to the next, such as the rate, are filled into scalars on the device.
+as they lie on the device: what gathers, crops and mirrors their images is in the replay. Numbers that change from one
+iteration to the next, such as the rate, are filled into scalars on the device.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from netspec.inputs import PendingInputs
 from netspec.memory_format import laid_out
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import SolverParameter
 from netspec.solver.average import Average
-from netspec.solver.passes import Inputs, Passes
+from netspec.solver.passes import Passes
 from netspec.solver.recorder import Recorder
 from netspec.solver.updates import Pace, Update
 
@@ -29,40 +31,44 @@ _FIELDS = (
 """The solver's fields that an update reads, besides those that its paces hold."""
 
 
-class StaticInputs:
-    """Tensors that keep their place for the inputs of some passes, in the shapes of the first `batches` and a memory
+class StaticBatches:
+    """Tensors that keep their place for the batches of some passes, in the shapes of the first `batches` and a memory
     format."""
 
-    def __init__(self, batches: Sequence[Inputs], memory_format: torch.memory_format) -> None:
+    def __init__(self, batches: Sequence[PendingInputs], memory_format: torch.memory_format) -> None:
         self.batches = [
-            {name: torch.empty_like(laid_out(given, memory_format)) for name, given in batch.items()}
-            for batch in batches
+            batch.of([torch.empty_like(laid_out(given, memory_format)) for given in batch.tensors]) for batch in batches
         ]
 
-    def take(self, batches: Sequence[Inputs]) -> bool:
+    def take(self, batches: Sequence[PendingInputs]) -> bool:
         """Copy batches into the tensors; whether they fit: of others nothing is copied."""
-        if _shapes(batches) != _shapes(self.batches):
+        if _forms(batches) != _forms(self.batches):
             return False
-        for batch, places in zip(batches, self.batches, strict=True):
-            for name, given in batch.items():
-                places[name].copy_(given, non_blocking=True)
+        for batch, static in zip(batches, self.batches, strict=True):
+            for given, place in zip(batch.tensors, static.tensors, strict=True):
+                place.copy_(given, non_blocking=True)
         return True
 
 
-def _shapes(batches: Sequence[Inputs]) -> list[dict[str, torch.Size]]:
-    return [{name: given.shape for name, given in batch.items()} for batch in batches]
+def _forms(batches: Sequence[PendingInputs]) -> list[tuple[object, list[tuple[torch.Size, torch.dtype]]]]:
+    """What batches must agree in to be made by the same operations."""
+    return [(batch.key, [(given.shape, given.dtype) for given in batch.tensors]) for batch in batches]
 
 
 class Captured(Generic[T]):
     """A function of batches that is captured after some runs, and replayed from then on.
 
     What it reads besides tensors that keep their place must depend on the `key` of a run alone: with another one it is
-    captured anew. Batches of another shape than the first are computed without. What the function returns is
+    captured anew. Batches of another shape or kind than the first are computed without. What the function returns is
     overwritten by the next run. Where it cannot be captured, `refuse` is told why, and it is run as it is.
     """
 
     def __init__(
-        self, function: Callable[[Sequence[Inputs]], T], net: Net, recorder: Recorder, refuse: Callable[[str], None]
+        self,
+        function: Callable[[Sequence[PendingInputs]], T],
+        net: Net,
+        recorder: Recorder,
+        refuse: Callable[[str], None],
     ) -> None:
         self._function, self._net, self._recorder, self._refuse = function, net, recorder, refuse
         self._is_refused = False
@@ -71,31 +77,31 @@ class Captured(Generic[T]):
     def forget(self) -> None:
         """Capture anew, since something has changed that no key tells of."""
         self._key: object = None
-        self._inputs: StaticInputs | None = None
+        self._static: StaticBatches | None = None
         self._replay: Callable[[], T] | None = None
         self._runs = 0
 
-    def run(self, batches: Sequence[Inputs], key: object) -> T:
+    def run(self, batches: Sequence[PendingInputs], key: object) -> T:
         """What the function makes of batches."""
         if self._is_refused:
             return self._function(batches)
         if key != self._key:
             self.forget()
             self._key = key
-        if self._inputs is None:
-            self._inputs = StaticInputs(batches, self._net.memory_format)
-        if not self._inputs.take(batches):
+        if self._static is None:
+            self._static = StaticBatches(batches, self._net.memory_format)
+        if not self._static.take(batches):
             return self._function(batches)
-        return self._run_on(self._inputs.batches)
+        return self._run_on(self._static.batches)
 
-    def _run_on(self, inputs: Sequence[Inputs]) -> T:
+    def _run_on(self, batches: Sequence[PendingInputs]) -> T:
         """What the function makes of the tensors that keep their place."""
         if self._replay is not None:
             return self._replay()
         self._runs += 1
         if self._runs <= self._recorder.warm_ups:
-            return self._recorder.warm_up(lambda: self._function(inputs))
-        recording = self._recorder.record(lambda: self._function(inputs))
+            return self._recorder.warm_up(lambda: self._function(batches))
+        recording = self._recorder.record(lambda: self._function(batches))
         self._replay = recording.replay
         if recording.replay is None:
             self._is_refused = True
@@ -163,9 +169,9 @@ class CapturedIterations(Replayed[tuple[dict[str, Tensor], Tensor]]):
         out, loss = self._captured.run(batches, key)
         return out, loss.clone()
 
-    def _iterate(self, batches: Sequence[Inputs]) -> tuple[dict[str, Tensor], Tensor]:
+    def _iterate(self, batches: Sequence[PendingInputs]) -> tuple[dict[str, Tensor], Tensor]:
         assert self._scalars is not None
-        out, loss = self._passes.run(batches)
+        out, loss = self._passes.run([batch.inputs() for batch in batches])
         self._update.change(self._solver, self._scalars.paces)
         if self._average:
             self._average.update()
@@ -196,8 +202,8 @@ class CapturedPasses(Replayed[tuple[dict[str, Tensor], Tensor, list[Tensor | Non
             weight.grad = gradient
         return out, loss
 
-    def _run(self, batches: Sequence[Inputs]) -> tuple[dict[str, Tensor], Tensor, list[Tensor | None]]:
-        out, loss = self._passes.run(batches)
+    def _run(self, batches: Sequence[PendingInputs]) -> tuple[dict[str, Tensor], Tensor, list[Tensor | None]]:
+        out, loss = self._passes.run([batch.inputs() for batch in batches])
         gradients = [param.tensor.grad for param in self._net.params]
         return {name: blob.detach() for name, blob in out.items()}, loss, gradients
 
@@ -213,11 +219,12 @@ class CapturedNet(Replayed[dict[str, Tensor]]):
     def __call__(self, *, blobs: Iterable[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
         """The outputs of the next batch, or the blobs that the inputs give."""
         self._blobs = blobs if blobs is None else tuple(blobs)
-        return self._captured.run([inputs or self._net.next_inputs()], (self._blobs, *_mode(self._net)))
+        batch = PendingInputs.made(inputs) if inputs else self._net.pending_inputs()
+        return self._captured.run([batch], (self._blobs, *_mode(self._net)))
 
-    def _forward(self, batches: Sequence[Inputs]) -> dict[str, Tensor]:
-        (inputs,) = batches
-        out: dict[str, Tensor] = self._net(blobs=self._blobs, **inputs)
+    def _forward(self, batches: Sequence[PendingInputs]) -> dict[str, Tensor]:
+        (batch,) = batches
+        out: dict[str, Tensor] = self._net(blobs=self._blobs, **batch.inputs())
         return out
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from netspec.errors import DataError
+from netspec.inputs import PendingInputs
 from netspec.net import Net
 from netspec.solver.finite import first_not_finite
 from netspec.solver.loss_scale import LossScale
@@ -34,19 +35,19 @@ class Passes:
         """Whether the last gradients may move the weights: not where the scaled ones overflowed; there are none
         then."""
 
-    def take(self) -> list[dict[str, Tensor]]:
+    def take(self) -> list[PendingInputs]:
         """The batches of the next iteration. After a DataError the data layers stand where they stood before."""
         self._mark()
         try:
-            return [self._net.next_inputs() for _ in range(self._iter_size)]
+            return [self._net.pending_inputs() for _ in range(self._iter_size)]
         except DataError:
             self._rewind()
             raise
 
     def run(self, batches: Sequence[Inputs] | None = None) -> tuple[dict[str, Tensor], Tensor]:
-        """The passes of one iteration, over `batches` that `take` gave or over the next ones: gradients are summed, the
-        loss is their mean; returns the last outputs, and it. After a DataError the data layers stand where they stood
-        before, and there are no gradients."""
+        """The passes of one iteration, over inputs made of what `take` gave or the next ones: gradients are summed,
+        the loss is their mean; returns the last outputs, and it. After a DataError the data layers stand where they
+        stood before, and there are no gradients."""
         if batches is None:
             self._mark()
             batches = [{}] * self._iter_size

@@ -13,6 +13,12 @@ from torch import Tensor
 from written import blobs, same
 
 from netspec import DataError, Solver
+from netspec.data import images
+from netspec.data.images import ImageBatches
+from netspec.data.prefetch import Prefetch
+from netspec.data.records import Records
+from netspec.data.residence import Resident
+from netspec.data.transform import Transform
 from netspec.errors import DivergedError
 from netspec.schema.netspec_pb2 import FreezeParameter
 from netspec.solver.recorder import CudaRecorder
@@ -74,6 +80,52 @@ def test_a_captured_run_is_the_same_run(solver_of: Build, recording: Recording, 
             assert (recorders[0].recorded, recorders[0].warmed_up) == (phases, WARM_UP * phases)
             assert recorders[0].replayed == ITERATIONS - WARM_UP * phases
     assert same(*runs)
+
+
+def images_come_as_to_a_gpu(monkeypatch: pytest.MonkeyPatch, is_resident: bool) -> None:
+    """Let the net get images as they are stored, or the numbers of those that lie on the device."""
+
+    def start(batches: ImageBatches, loaded: Iterator[Any], depth: int, origin: Path | None = None) -> Any:
+        ahead = Prefetch(loaded, depth, origin)
+        return ahead, map(batches.pending, ahead)
+
+    def resident(records: Records, *_: object) -> Resident | None:
+        return Resident(records, torch.device("cpu"), True) if is_resident else None
+
+    monkeypatch.setattr(ImageBatches, "start", start)
+    monkeypatch.setattr(ImageBatches, "at_once", lambda batches: 1)
+    monkeypatch.setattr(Transform, "__call__", Transform._on_device)
+    monkeypatch.setattr(images, "resident", resident)
+
+
+TRANSFORMS = {
+    "scaled": "scale: 0.0625",
+    "drawn": "crop_size: 6 mirror: true mean_value: 8 scale: 0.0625",
+    "in the centre": "crop_size: 7 center_crop: true mirror: true scale: 0.0625",
+    "not mirrored": "crop_size: 5 mean_value: 3",
+}
+
+
+@pytest.mark.parametrize("is_resident", [False, True], ids=["batches", "resident"])
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_images_are_made_in_the_captured_iteration(
+    solver_of: Build, recording: Recording, transform: str, is_resident: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What crops and mirrors images that reach the net as they are stored is captured too; the run learns what one
+    learns that is given them ready."""
+    settings = [f"data.transform_param={{ {TRANSFORMS[transform]} }}"]
+    recording(Refusing)
+    plain = solver_of(settings, iter_size=2)
+    plain.step(ITERATIONS)
+    expected = blobs(plain), plain.test()
+    images_come_as_to_a_gpu(monkeypatch, is_resident)
+    recorders, captured = recording(), solver_of(settings, iter_size=2)
+    captured.step(ITERATIONS)
+    assert same(expected[0], blobs(captured))
+    assert expected[1] == captured.test()
+    types = {tensor.dtype for tensor in captured.net.pending_inputs().tensors}
+    assert (torch.int64 if is_resident else torch.uint8) in types
+    assert recorders[0].recorded == 2  # the iterations and the test net, each once
 
 
 @pytest.mark.parametrize("solver_type", ALL_TYPES)
@@ -237,7 +289,7 @@ def test_a_batch_that_cannot_be_had_costs_nothing(
     solver = solver_of(test_interval=0, snapshot=0, iter_size=2)
     solver.step(WARM_UP + 2)
     source, before = solver.net.sources[0][1], blobs(solver)
-    position, real, calls = source.position, source.next, iter(range(2))
+    position, real, calls = source.position, source.pending, iter(range(2))
 
     def failing() -> Any:
         if next(calls):
@@ -245,7 +297,7 @@ def test_a_batch_that_cannot_be_had_costs_nothing(
         return real()
 
     with monkeypatch.context() as patch, pytest.raises(DataError):
-        patch.setattr(source, "next", failing)
+        patch.setattr(source, "pending", failing)
         solver.step(1)
     assert source.position == position and same(before, blobs(solver))
     solver.step(1)

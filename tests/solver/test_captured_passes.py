@@ -15,6 +15,7 @@ from netspec import DataError, Solver
 from netspec.errors import DivergedError, SpecError
 from netspec.layers import LAYER_TYPES, Layer
 from netspec.layers.base import LayerType
+from netspec.layers.sources import Pending
 from netspec.schema.netspec_pb2 import Capture, FreezeParameter, Precision
 from netspec.solver.operations import Program
 
@@ -138,13 +139,13 @@ def test_a_wrong_label_is_told_as_ever(solver_of: Build, replays: list[Program])
     def run(solver: Solver) -> None:
         solver.step(ITERATIONS)
         source, before = solver.net.sources[0][1], blobs(solver)
-        position, real = source.position, source.next
+        position, real = source.position, source.pending
 
-        def wrong() -> Any:
-            images, labels = real()
-            return images, torch.full_like(labels, 77)
+        def wrong() -> Pending:
+            images, labels = real().tops()
+            return Pending([images, torch.full_like(labels, 77)])
 
-        source.next = wrong  # type: ignore[method-assign, assignment]
+        source.pending = wrong  # type: ignore[method-assign]
         with pytest.raises(DataError) as caught:
             solver.step(1)
         told.append(str(caught.value))

@@ -13,6 +13,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from written import blobs, names, pairs, same
 
 from netspec import DataError, SnapshotError, Solver
+from netspec.layers.sources import Pending
 from netspec.schema import netspec_pb2
 from netspec.schema.netspec_pb2 import SolverState
 from netspec.solver import snapshot
@@ -151,14 +152,14 @@ def test_a_run_whose_data_is_at_fault_is_saved(
     fields = {"iter_size": 2, "snapshot": 0, "test_interval": 0}
     solver = solver_of(**fields)
     source = solver.net.sources[0][1]
-    real, calls = source.next, iter(range(100))
+    real, calls = source.pending, iter(range(100))
 
-    def failing() -> tuple[torch.Tensor, ...]:
+    def failing() -> Pending:
         if next(calls) == call:
             raise DataError("record 7 is damaged")
         return real()
 
-    monkeypatch.setattr(source, "next", failing)
+    monkeypatch.setattr(source, "pending", failing)
     with pytest.raises(DataError, match="record 7 is damaged"):
         solver.solve()
     other = solver_of(**fields)
