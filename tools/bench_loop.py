@@ -30,10 +30,11 @@ class Work:
     multipliers: list[tuple[float, float]]
     images: np.ndarray
     labels: np.ndarray
+    is_bf16: bool = False
 
     def loop(self, open_batches: Callable[[], Iterator[Batch]] | None = None) -> Loop:
-        """The plain loop: fp32, channel after channel, torch.optim.SGD."""
-        return Loop(self, open_batches)
+        """The plain loop: fp32 unless it is said to be under autocast, channel after channel, torch.optim.SGD."""
+        return Loop(self, open_batches, is_bf16=self.is_bf16)
 
     def tuned_loop(self, forms: Mapping[str, Sequence[str]], is_bf16: bool, layout: torch.memory_format) -> Loop:
         """The loop tuned by hand: these forms of the layers, images in this layout (weights not, as in netspec: in fp32

@@ -21,7 +21,7 @@ def measure_run(name: str, data: Path, files: Path, settings: Settings) -> list[
     solver = _run(name, data, settings)
     means = read_mean(data / "mean.binaryproto").mean((1, 2)).tolist()[::-1]  # BGR
     images = ImageFolder(files, solver.net.blob_shapes["data"][-1], means)
-    work = work_of(name, solver, settings.device)
+    work = work_of(name, solver, settings)
     by_hand = work.loop(partial(open_loader, images, settings.batch, settings.device))
     result = _compare(name, "whole run, data included", by_hand, solver, settings, 1.3)
     shares = [_share_waiting(solver, settings) for _ in range(settings.rounds)]

@@ -74,7 +74,7 @@ def test_nets_by_hand_are_those_of_the_zoo(name: str, one_thread: None) -> None:
     """With netspec's weights, which come in the same order, all sides have the same loss on the same images."""
     solver = bench_steps.open_solver(name, SETTINGS, RESIDENT)
     bench_steps.fill(solver)
-    work = bench_steps.work_of(name, solver, "cpu")
+    work = bench_steps.work_of(name, solver, SETTINGS)
     tuned = work.tuned_loop(bench_steps.take_forms(solver), is_bf16=False, layout=torch.channels_last)
     losses = [side.losses(1)[0] for side in (work.loop(), tuned, bench_steps.Ours(solver, SETTINGS))]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
@@ -85,7 +85,7 @@ def nin(one_thread: None) -> tuple[Work, bench_steps.Ours]:
     """What the other sides train, and netspec's side."""
     solver = bench_steps.open_solver("nin_imagenet", SETTINGS, RESIDENT)
     bench_steps.fill(solver)
-    return bench_steps.work_of("nin_imagenet", solver, "cpu"), bench_steps.Ours(solver, SETTINGS)
+    return bench_steps.work_of("nin_imagenet", solver, SETTINGS), bench_steps.Ours(solver, SETTINGS)
 
 
 def test_the_plain_loop_runs_elsewhere(nin: tuple[Work, bench_steps.Ours]) -> None:
@@ -94,6 +94,17 @@ def test_the_plain_loop_runs_elsewhere(nin: tuple[Work, bench_steps.Ours]) -> No
     with Plain(work) as plain:
         assert plain.losses(2) == pytest.approx(work.loop().losses(2), rel=1e-5)
         assert plain.turn(1).seconds > 0
+
+
+def test_the_plain_loop_of_a_gpu_has_16_bits_too(nin: tuple[Work, bench_steps.Ours]) -> None:
+    """Against the fast mode on a GPU the plain loop is under autocast, and the marks are others."""
+    work, ours = nin
+    settings = replace(SETTINGS, device="cuda", mode="fast")
+    there = bench_steps.work_of("nin_imagenet", ours._solver, settings)
+    assert there.is_bf16 and not work.is_bf16
+    loss, plain = (each.loop().losses(1)[0] for each in (replace(there, device="cpu"), work))
+    assert loss != plain and loss == pytest.approx(plain, rel=2e-2)
+    assert set(bench_steps.FAST["cuda"]) == set(bench_steps.FAST["cpu"]) == set(NETS)
 
 
 def test_the_plain_process_is_free_of_netspec() -> None:
