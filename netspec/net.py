@@ -31,6 +31,7 @@ from netspec.memory_format import fastest_format, laid_out
 from netspec.precision import allow_tf32, computing_in, is_16_bit, refusal
 from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState, Phase, Precision, Residence
 from netspec.spec import Document
+from netspec.threads import limit_threads
 from netspec.upgrade import net_document
 from netspec.weights import write_weights
 from netspec.wiring import Wired, wire
@@ -339,7 +340,9 @@ def _by_name(layers: Iterable[BuiltLayer]) -> dict[str, Layer]:
 
 
 def open_device(name: str | torch.device) -> torch.device:
-    """The device of a name (cpu, cuda, cuda:1); SpecError where it cannot be used here."""
+    """The device of a name (cpu, cuda, cuda:1); SpecError where it cannot be used here. On a CPU torch takes no more
+    threads from now on than the process may use."""
+    limit_threads()
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # AssertionError: a PyTorch that was built without CUDA
