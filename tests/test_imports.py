@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "netspec"
 
 ORDER = (
-    "errors", "log", "allocator", "threads", "schema", "positions", "templates", "forks", "words", "mistakes", "spec", "files",
-    "upgrade", "weights", "graph", "fillers", "keywords", "builder", "params", "precision", "memory_format", "tracing",
+    "errors", "log", "allocator", "threads", "schema", "positions", "templates", "forks", "words", "mistakes", "spec",
+    "files", "upgrade", "weights", "graph", "fillers", "keywords", "builder", "params", "precision", "memory_format", "tracing",
     "layers", "machine_memory", "top_shapes", "deploy_shapes", "deploy",
     "columns", "inputs", "compiler", "forms", "costs", "blobs", "loading", "wiring", "debug_info", "net", "noise",
     "summary", "data", "overrides", "evaluate", "scores", "scoring", "evaluation", "ensemble", "timing", "solver",

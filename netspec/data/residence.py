@@ -60,6 +60,7 @@ class Resident:
         if kept is None:
             if self._insisting:
                 raise DataError(f"{self._records.store.path}: residence: DEVICE needs decoded images of one size, kept")
+            _log.info("%s: residence HOST: its decoded images are not kept", self._records.store.path)
             return None
         if not self._insisting and not self._is_small(kept[0].nbytes):
             return None
@@ -75,9 +76,9 @@ class Resident:
         """Whether images of so many bytes take at most a quarter of what is free on the device; the log says it."""
         free = free_bytes(self._device) or 0
         is_small = size <= free // 4
-        what = "DEVICE: at most" if is_small else "HOST: more than"
-        text = "%s: residence %s a quarter of the %d bytes free on %s is needed: %d"
-        _log.info(text, self._records.store.path, what, free, self._device, size)
+        where, why = ("DEVICE", "at most") if is_small else ("HOST", "more than")
+        text = "%s: residence %s: %d bytes of decoded images are %s a quarter of the %d free on %s"
+        _log.info(text, self._records.store.path, where, size, why, free, self._device)
         return is_small
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from netspec.columns import aligned
+from netspec.forms.base import PLAIN
 from netspec.forms.choice import Timed
 from netspec.net import Net
 from netspec.schema.netspec_pb2 import Compile, RunState
@@ -31,9 +33,8 @@ class Forms:
         what is not as the solver's fields alone would have it."""
         if self._speed.compile != Compile.NONE:
             return []
-        if self._taken is None and self._speed.is_format_open and self._speed.measures(iterations):
-            self._format = faster_format(self._net)
-        self._lay_out()
+        self._format = self._best_format(iterations)
+        self._lay_out(FORMATS.get(self._format))
         if self._taken is None:
             self._taken = self._speed.choose_forms(self._net, iterations)
         self._net.use_forms(self._taken)
@@ -44,25 +45,41 @@ class Forms:
             remarks.append(f"{len(self._taken)} sites in forms that were measured to be faster (--plan lists them)")
         return remarks
 
-    def _lay_out(self) -> None:
-        """Let images and weights lie as is best."""
-        if self._format:
+    def _best_format(self, iterations: int) -> str:
+        """The name of the memory format that is best for so many iterations; nothing where it is as the solver's fields
+        alone would have it."""
+        is_open = self._taken is None and self._speed.is_format_open and self._speed.measures(iterations)
+        return faster_format(self._net) if is_open else self._format
+
+    def _lay_out(self, memory_format: torch.memory_format | None = None) -> None:
+        """Let images and weights lie so, or weights as the nets have it."""
+        if memory_format:
             for net in (self._net, *self._test_nets()):
-                net.memory_format = FORMATS[self._format]
+                net.memory_format = memory_format
         lay_out_weights(self._net, self._history)
 
-    def plan(self) -> Iterator[str]:
-        """A table for each net: the layers that have other forms, the milliseconds of each form, and the one that is
-        the fastest."""
+    def plan(self, iterations: int) -> Iterator[str]:
+        """A table for each net: the layers that have other forms, the milliseconds of each form in the memory format of
+        a run of so many iterations, and what that run takes, or why it takes none. The nets stay as they are."""
+        before = self._net.memory_format
+        self._lay_out(FORMATS.get(self._best_format(iterations)))
+        reason = self._speed.reason_against_forms(iterations)
         for number, net in enumerate([self._net, *self._test_nets()]):
             timed = self._speed.timed(net)
-            best = best_of(net, timed)
-            saved = 1000 * sum(entry.gain for entry in timed if entry.site.key in best)
+            best = {} if reason else best_of(net, timed)
+            taken = best if number or self._taken is None else self._taken
             yield f"test net {number - 1}" if number else "train net"
             rows = [("layers", "bottoms", "forms, ms", "taken")]
-            rows += [_row(entry, best.get(entry.site.key, "")) for entry in timed]
+            rows += [_row(entry, taken.get(entry.site.key, "")) for entry in timed]
             yield from (f"  {line}" for line in aligned(rows))
-            yield f"saved: {saved:.3g} ms an iteration" if best else "nothing to gain"
+            seconds = sum(_saved(entry, taken) for entry in timed)
+            if taken:
+                yield f"saved: {1000 * seconds:.3g} ms an iteration"
+            elif best:
+                yield "no form is taken: a run that resumes computes as it began"
+            else:
+                yield f"no form is taken: {reason or 'nothing to gain'}"
+        self._lay_out(before)
 
     def store(self, run: RunState) -> None:
         run.memory_format = self._format
@@ -74,8 +91,13 @@ class Forms:
             return
         self._format = run.memory_format if self._speed.is_format_open else ""
         self._taken = {site: form for site, _, form in (entry.rpartition("=") for entry in run.form)}
-        self._lay_out()
+        self._lay_out(FORMATS.get(self._format))
         self._net.use_forms(self._taken)
+
+
+def _saved(entry: Timed, taken: Mapping[str, str]) -> float:
+    """The seconds that the form taken for a site saves."""
+    return entry.seconds[PLAIN] - entry.seconds.get(taken.get(entry.site.key, PLAIN), entry.seconds[PLAIN])
 
 
 def _row(entry: Timed, taken: str) -> tuple[str, str, str, str]:

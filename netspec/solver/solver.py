@@ -169,6 +169,7 @@ class Solver:
     def tune(self, iterations: int) -> None:
         """Let the nets compute as is fastest over so many iterations, and log how; `solve` does it for the whole run,
         `step` does not: between its calls anything may be done with the net."""
+        self.speed.switch_process()
         measured = self._forms.take(iterations)
         self._copy_weights(self.speed.copies(self.net))
         if not self._captured_passes:
@@ -183,12 +184,13 @@ class Solver:
         self._capturing.forget()
 
     def plan(self) -> list[str]:
-        """The forms of the layers, measured, and which of them a long run takes, as lines of a table."""
-        return list(self._forms.plan())
+        """The forms of the layers, measured, and which of them the run to max_iter takes, as lines of a table."""
+        return list(self._forms.plan(self.param.max_iter - self.iter))
 
     def step(self, iterations: int) -> None:
         """Run some iterations, whatever max_iter says. Signals are caught in `solve` only."""
         last = self.iter + iterations
+        self.speed.switch_process()
         self._display.start(self.iter, last)
         while self._goes_on(last):
             self._iterate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.utils.deterministic
@@ -25,6 +26,9 @@ from netspec.spec import Document
 _WORTH_MEASURING = 500
 """Iterations from which on forms are measured: that takes about as long as 20."""
 
+_found: tuple[bool, bool, bool] | None = None
+"""What the process had been told of deterministic algorithms before netspec asked for them; None where it does not."""
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -37,7 +41,12 @@ class Speed:
     compile: Compile.Kind
     capture: bool
     forms: bool | None
+    exact: bool
     remarks: tuple[str, ...]
+
+    def switch_process(self) -> None:
+        """Let the process compute as this run needs it: of several solvers, the one that goes on says so."""
+        _be_deterministic(self.exact)
 
     def prepare(self, net: Net) -> Net:
         """Let a net compute so; the net."""
@@ -59,17 +68,29 @@ class Speed:
 
     def measures(self, iterations: int) -> bool:
         """Whether a run of so many iterations is worth a measurement."""
-        wanted = iterations >= _WORTH_MEASURING if self.forms is None else self.forms
-        return wanted and self.compile == Compile.NONE
+        return not self.reason_against_forms(iterations)
+
+    def reason_against_forms(self, iterations: int) -> str:
+        """Why a run of so many iterations takes no forms; nothing where they are measured."""
+        if self.compile != Compile.NONE:
+            return f"the solver says compile: {Compile.Kind.Name(self.compile)}"
+        if self.forms is False:
+            return f"the solver says {'exact: true' if self.exact else 'forms: false'}"
+        if self.forms is None and iterations < _WORTH_MEASURING:
+            return f"{iterations} iterations are fewer than {_WORTH_MEASURING}; forms: true takes them all the same"
+        return ""
 
     def log(self, found: Iterable[str]) -> None:
         """One line on what was chosen, and why, and what was found for this net."""
         logger.info("Speed: %s", "; ".join([*self.remarks, *found]))
 
     def timed(self, net: Net) -> list[Timed]:
-        """Every site of a net with the times of its forms."""
+        """Every site of a net with the times of its forms, which are remembered for runs that are not exact."""
         setting = Setting(net.device, net.memory_format, lambda: computing_in(self.precision, net.device))
-        return time_sites(net.compiled, setting)
+        _be_deterministic(False)
+        timed = time_sites(net.compiled, setting)
+        self.switch_process()
+        return timed
 
 
 def best_of(net: Net, timed: Sequence[Timed]) -> dict[str, str]:
@@ -86,10 +107,7 @@ def decide(document: Document[SolverParameter], device: torch.device) -> Speed:
     precision = _precision(document, device)
     remarks.append(remark(precision, device))
     allow_tf32(precision == Precision.TF32)
-    if solver.exact:
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a tenth of a step
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
+    _be_deterministic(solver.exact)
     memory_format, why = _memory_format(solver, device, precision)
     remarks.append(why)
     is_auto = solver.memory_format == MemoryFormat.AUTO
@@ -97,6 +115,8 @@ def decide(document: Document[SolverParameter], device: torch.device) -> Speed:
         remarks.append("freed memory is kept")
     if solver.exact:
         remarks.append("exact: plain layers, deterministic algorithms")
+    if solver.compile != Compile.NONE:
+        remarks.append(f"compile {Compile.Kind.Name(solver.compile)}: as asked for, so no forms are measured")
     forms = False if solver.exact else True if solver.fast else None
     return Speed(
         precision,
@@ -105,12 +125,15 @@ def decide(document: Document[SolverParameter], device: torch.device) -> Speed:
         solver.compile,
         _captures(document, device),
         solver.forms if solver.HasField("forms") else forms,
+        solver.exact,
         tuple(remarks),
     )
 
 
 def _refuse_contradictions(document: Document[SolverParameter]) -> None:
     solver = document.message
+    if solver.forms and solver.compile != Compile.NONE:
+        raise document.error("forms are not measured with compile: leave one of the two out", "forms")
     if not solver.exact:
         return
     others = {
@@ -122,6 +145,25 @@ def _refuse_contradictions(document: Document[SolverParameter]) -> None:
     for field, contradicts in others.items():
         if contradicts:
             raise document.error(f"{field} is not for a run that is exact: it changes values within rounding", field)
+
+
+def _be_deterministic(wanted: bool) -> None:
+    """Let the process use deterministic algorithms only, or what it used before that was first wanted."""
+    global _found
+    utils: Any = torch.utils.deterministic
+    if wanted:
+        _found = _found or (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            utils.fill_uninitialized_memory,
+        )
+        torch.use_deterministic_algorithms(True)
+        utils.fill_uninitialized_memory = False  # a tenth of a step
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
+    elif _found:
+        enabled, warn_only, utils.fill_uninitialized_memory = _found
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        _found = None
 
 
 def _precision(document: Document[SolverParameter], device: torch.device) -> Precision.Kind:

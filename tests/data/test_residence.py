@@ -123,12 +123,24 @@ def test_which_sets_go_to_the_device(where, device, made, path, free):
     assert (whole is not None) is made
 
 
-@pytest.mark.parametrize(("available", "brought"), [(4 * BYTES, True), (4 * BYTES - 1, False), (None, False)])
-def test_auto_takes_a_quarter_of_what_is_free(available, brought, path, free):
-    """A set larger than a quarter of the free memory, or where that is not known, stays in the machine's memory."""
+@pytest.mark.parametrize(
+    ("available", "brought", "said"),
+    [
+        (4 * BYTES, True, f"DEVICE: {BYTES} bytes of decoded images are at most a quarter of the {4 * BYTES} free"),
+        (4 * BYTES - 1, False, f"HOST: {BYTES} bytes of decoded images are more than a quarter of the {4 * BYTES - 1}"),
+        (None, False, "HOST"),
+    ],
+)
+def test_auto_takes_a_quarter_of_what_is_free(available, brought, said, path, free, caplog):
+    """A set larger than a quarter of the free memory, or where that is not known, stays in the machine's memory; one
+    line says where it lies, and why."""
+    caplog.set_level("INFO", "netspec")
     free(available)
     whole = Resident(Records(LmdbStore(path)), CPU, insisting=False)
     assert (whole.labels(np.arange(2)) is not None) is brought
+    whole.labels(np.arange(2))
+    (line,) = caplog.messages
+    assert line.startswith(f"{path}: residence {said}")
 
 
 def test_a_set_that_does_not_fit_is_refused(path, free):
@@ -144,8 +156,9 @@ def test_a_set_that_does_not_fit_is_refused(path, free):
     assert Resident(Records(LmdbStore(path)), CPU, insisting=True).labels(np.arange(2)).tolist() == [0, 1]
 
 
-def test_what_is_not_kept_cannot_lie_on_a_device(path, pixels, store_of):
+def test_what_is_not_kept_cannot_lie_on_a_device(path, pixels, store_of, caplog):
     """DEVICE without a cache, or for images of several sizes, is refused; AUTO leaves these where they are."""
+    caplog.set_level("INFO", "netspec")
     settings = DataParameter(residence=DEVICE, cache=DataParameter.OFF)
     with pytest.raises(LayerError, match="residence: DEVICE keeps decoded images, cache: OFF does not"):
         resident(Records(LmdbStore(path), cache=DataParameter.OFF), settings, CPU, "data_param")
@@ -153,6 +166,7 @@ def test_what_is_not_kept_cannot_lie_on_a_device(path, pixels, store_of):
     with pytest.raises(DataError, match=r"several: residence: DEVICE needs decoded images of one size"):
         Resident(several, CPU, insisting=True).labels(np.arange(2))
     assert Resident(several, CPU, insisting=False).labels(np.arange(2)) is None
+    assert caplog.messages[-1] == f"{several.store.path}: residence HOST: its decoded images are not kept"
 
 
 @pytest.mark.skipif(free_bytes(CPU) is None, reason="the system does not say how much memory is free")

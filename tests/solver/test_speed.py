@@ -10,6 +10,8 @@ import torch
 from netspec import Solver, SpecError
 from netspec.data import records
 from netspec.forms import FORMS, Form, choice
+from netspec.forms.base import Site
+from netspec.forms.trial import Setting
 from netspec.schema.netspec_pb2 import Precision
 from netspec.solver import layout, speed
 
@@ -59,6 +61,12 @@ def test_fast_is_plain_where_16_bits_are_slow(solver_of: Build, monkeypatch: pyt
         ({"exact": True, "precision": "BF16"}, "precision", "precision is not for a run that is exact"),
         ({"exact": True, "forms": True}, "forms", "forms is not for a run that is exact"),
         ({"exact": True, "compile": "WHOLE"}, "compile", "compile is not for a run that is exact"),
+        (
+            {"forms": True, "compile": "BLOCKS"},
+            "forms",
+            "forms are not measured with compile: leave one of the two out",
+        ),
+        ({"forms": True, "compile": "WHOLE"}, "forms", "forms are not measured with compile: leave one of the two out"),
         ({"capture": "ON", "compile": "BLOCKS"}, "capture", "capture: ON with compile needs a GPU"),
         ({"precision": "TF32"}, "precision", "TF32 is a precision of GPUs"),
     ],
@@ -78,6 +86,18 @@ def test_the_log_says_what_was_chosen(solver_of: Build, caplog: pytest.LogCaptur
     assert "FP32: as in Caffe; CHANNELS_LAST: convolutions are faster so" in line
 
 
+@pytest.mark.parametrize("fields", [{}, {"fast": True}, {"forms": False}], ids=str)
+@pytest.mark.parametrize("kind", ["BLOCKS", "WHOLE"])
+def test_the_log_says_what_is_compiled(
+    solver_of: Build, caplog: pytest.LogCaptureFixture, kind: str, fields: dict[str, bool]
+) -> None:
+    """With `compile` the line at the start names its kind, and says that no forms are measured, even where the solver
+    is `fast`."""
+    solver_of(compile=kind, **fields).tune(60)
+    (line,) = [message for message in caplog.messages if message.startswith("Speed: ")]
+    assert f"compile {kind}: as asked for, so no forms are measured" in line
+
+
 def test_residence_is_that_of_every_data_layer(solver_of: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """`data_residence` reaches the data layers of all nets: here a disk cache is nothing that DEVICE would use."""
     monkeypatch.setattr(records, "MEMORY_LIMIT", 0)
@@ -87,6 +107,36 @@ def test_residence_is_that_of_every_data_layer(solver_of: Build, monkeypatch: py
             net.sources[0][1].next()
             images, _ = net.sources[0][1]._batches._images.kept()  # type: ignore[attr-defined]
             assert images.flags.owndata is in_memory
+
+
+# --- deterministic algorithms -----------------------------------------------------------------------------------------
+
+MODES = {"default": 0, "warn": 1, "error": 2}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_solver_after_an_exact_one_computes_as_python_said(solver_of: Build, mode: str) -> None:
+    """A solver that is not exact goes back to what was switched on before the first exact one, by the user or not."""
+    solver_of()
+    torch.set_deterministic_debug_mode(mode)
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    solver_of()
+    assert torch.get_deterministic_debug_mode() == MODES[mode]
+    for _ in range(2):
+        solver_of(exact=True)
+        assert torch.get_deterministic_debug_mode() == MODES["error"]
+    solver_of()
+    assert torch.get_deterministic_debug_mode() == MODES[mode]
+    assert torch.utils.deterministic.fill_uninitialized_memory is filled is True
+
+
+@pytest.mark.parametrize("go_on", [lambda solver: solver.step(1), lambda solver: solver.solve()], ids=["step", "solve"])
+def test_solvers_in_turn(solver_of: Build, go_on: Callable[[Solver], None]) -> None:
+    """Of several solvers in a process the one that goes on says whether algorithms are deterministic."""
+    exact, plain = (solver_of(max_iter=1, exact=is_exact, snapshot_after_train=False) for is_exact in (True, False))
+    for solver in (exact, plain):
+        go_on(solver)
+        assert torch.are_deterministic_algorithms_enabled() is (solver is exact)
 
 
 # --- forms ------------------------------------------------------------------------------------------------------------
@@ -206,6 +256,87 @@ def test_the_plan(solver_of: Build) -> None:
     assert lines[0] == "train net"
     assert any("plain 2000.000  same 1000.000" in line and line.endswith("same") for line in lines)
     assert "test net 0" in lines
+    assert lines[-1] == "saved: 1e+03 ms an iteration"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"forms": False}, "the solver says forms: false"),
+        ({"exact": True}, "the solver says exact: true"),
+        ({"compile": "BLOCKS"}, "the solver says compile: BLOCKS"),
+        ({"compile": "WHOLE", "fast": True}, "the solver says compile: WHOLE"),
+        ({"max_iter": 2}, "2 iterations are fewer than 3; forms: true takes them all the same"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("one_form")
+def test_the_plan_of_a_run_without_forms(solver_of: Build, fields: dict[str, object], reason: str) -> None:
+    """Where a run takes no form, its plan has the times, nothing taken, and says why."""
+    lines = solver_of(**fields).plan()
+    assert any(line.endswith("plain 2000.000  same 1000.000") for line in lines)
+    assert lines[-1] == f"no form is taken: {reason}"
+
+
+@pytest.mark.usefixtures("one_form")
+def test_the_plan_is_for_the_format_of_the_run(solver_of: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forms are timed in the memory format that the run takes; then the nets are as they were."""
+    monkeypatch.setattr(layout, "_measure", lambda net: {"CHANNELS_LAST": 2.0, "CONTIGUOUS": 1.0})
+    timed = []
+
+    def measure(site: Site, setting: Setting, *_: bool) -> dict[str, float]:
+        timed.append(setting.memory_format)
+        return {"plain": 2.0, "same": 1.0}
+
+    monkeypatch.setattr(choice, "measure", measure)
+    solver = solver_of(test_interval=10)
+    solver.plan()
+    assert timed == [torch.contiguous_format] * 2
+    assert [net.memory_format for net in (solver.net, *solver.test_nets)] == [torch.channels_last] * 2
+    solver.solve()
+    assert len(timed) == 2 and solver.net.memory_format == torch.contiguous_format
+
+
+@pytest.mark.parametrize(
+    ("iterations", "times", "last"),
+    [
+        (4, {"plain": 1.0, "same": 2.0}, "saved: -1e+03 ms an iteration"),
+        (2, {"plain": 2.0, "same": 1.0}, "no form is taken: a run that resumes computes as it began"),
+    ],
+)
+@pytest.mark.usefixtures("one_form")
+def test_the_plan_of_a_run_that_resumes(
+    solver_of: Build,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    iterations: int,
+    times: dict[str, float],
+    last: str,
+) -> None:
+    """A run that resumes takes the forms of its snapshot, and so its plan says, whatever is faster by now."""
+    begun = solver_of(max_iter=iterations)
+    begun.solve()
+    monkeypatch.setenv("NETSPEC_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr(choice, "measure", lambda *_: times)
+    resumed = solver_of(max_iter=8, test_interval=0)
+    resumed.restore(begun.last_snapshot)
+    *_, site, end = resumed.plan()
+    assert site.endswith("same" if iterations == 4 else "2000.000  same 1000.000") and end == last
+
+
+@pytest.mark.usefixtures("one_form")
+def test_measuring_is_not_exact(solver_of: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the plan of an exact run measures is remembered for other runs, so no deterministic algorithms are timed."""
+    seen = []
+
+    def measure(*_: object) -> dict[str, float]:
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return {"plain": 2.0, "same": 1.0}
+
+    monkeypatch.setattr(choice, "measure", measure)
+    solver_of(exact=True).plan()
+    assert seen and not any(seen)
+    assert torch.are_deterministic_algorithms_enabled()
 
 
 # --- torch.compile ----------------------------------------------------------------------------------------------------
