@@ -13,11 +13,11 @@ PACKAGE = ROOT / "netspec"
 
 ORDER = (
     "errors", "log", "allocator", "threads", "schema", "positions", "templates", "forks", "words", "mistakes", "spec",
-    "files", "upgrade", "weights", "graph", "fillers", "keywords", "builder", "params", "precision", "memory_format", "tracing",
-    "layers", "machine_memory", "top_shapes", "deploy_shapes", "deploy",
-    "columns", "inputs", "compiler", "forms", "costs", "blobs", "loading", "wiring", "debug_info", "net", "noise",
-    "summary", "data", "overrides", "evaluate", "scores", "scoring", "evaluation", "ensemble", "timing", "solver",
-    "batch_sheet", "curves", "plot", "reference", "check", "coord_map", "__init__", "tools",
+    "files", "upgrade", "weights", "graph", "fillers", "keywords", "builder", "params", "precision", "memory_format",
+    "tracing", "layers", "machine_memory", "top_shapes", "deploy_shapes", "deploy", "columns", "inputs", "compiler",
+    "forms", "costs", "blobs", "loading", "wiring", "debug_info", "net", "noise", "summary", "data", "overrides",
+    "evaluate", "scores", "scoring", "evaluation", "ensemble", "timing", "solver", "batch_sheet", "curves", "plot",
+    "reference", "check", "coord_map", "__init__", "tools",
 )  # fmt: skip
 """Every part of the package: a module or a folder imports only from those that stand before it, and from its own
 folder. Weight files know arrays only, so they stand before the net."""

@@ -33,7 +33,7 @@ def parse() -> argparse.Namespace:
     add_allow_python(parser)
     add("--quiet", action="store_true", help="log warnings and errors only, and show no progress bar")
     add("--dry-run", action="store_true", help="say what the run will be, try an iteration, and end")
-    add("--plan", action="store_true", help="measure the forms of the layers, say which are the fastest, and end")
+    add("--plan", action="store_true", help="measure the forms of the layers, say which of them the run takes, and end")
     return parser.parse_args()
 
 
