@@ -2,10 +2,15 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from netspec import Solver, allocator
 from netspec.allocator import keep_freed_memory
+
+SOLVER = Path(__file__).parent / "solver" / "digits.solver"
 
 PROGRAM = """
 import resource
@@ -45,3 +50,39 @@ def test_another_system_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no glibc nothing is done, and nothing fails."""
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_memory()
+
+
+class Glibc:
+    """A C library that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.options: list[int] = []
+
+    def gnu_get_libc_version(self) -> bytes:
+        return b"2.36"
+
+    def mallopt(self, option: int, _: int) -> int:
+        self.options.append(option)
+        return 1
+
+
+@pytest.mark.parametrize(("fields", "options"), [({}, [-3, -1]), ({"keep_memory": False}, [])])
+def test_a_run_asks_for_it_unless_told_not_to(
+    fields: dict[str, bool],
+    options: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By default glibc keeps what is freed, and the log says so; with keep_memory: false neither is the case."""
+    caplog.set_level("INFO", "netspec")
+    glibc = Glibc()
+    monkeypatch.setenv("NETSPEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(allocator, "ctypes", SimpleNamespace(CDLL=lambda _: glibc))
+    solver = Solver(SOLVER, snapshot_prefix=str(tmp_path / "run"), **fields)
+    solver.tune(1)
+    solver.close()
+    (line,) = (message for message in caplog.messages if message.startswith("Speed: "))
+    assert glibc.options == options
+    assert ("freed memory is kept" in line) is bool(options)

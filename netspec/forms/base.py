@@ -25,6 +25,9 @@ class Form(nn.Module):
 
     name: ClassVar[str]
 
+    reads_rounded = True
+    """Whether in 16 bits its layers' weights may be rounded before it reads them."""
+
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()
         self.of = tuple(layers)  # not registered: the net has them already

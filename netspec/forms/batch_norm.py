@@ -40,6 +40,7 @@ class Folded(Form):
     layers goes into its bias."""
 
     name = "folded"
+    reads_rounded = False  # the product is rounded, once
 
     @classmethod
     def fits(cls, layers: Sequence[Layer], bottoms: Sequence[Shape]) -> bool:

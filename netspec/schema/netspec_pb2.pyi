@@ -1564,7 +1564,7 @@ class SolverState(_message.Message):
     def __init__(self, iter: _Optional[int] = ..., learned_net: _Optional[str] = ..., history: _Optional[_Iterable[_Union[BlobProto, _Mapping]]] = ..., current_step: _Optional[int] = ..., run: _Optional[_Union[RunState, _Mapping]] = ..., checksum: _Optional[bytes] = ...) -> None: ...
 
 class RunState(_message.Message):
-    __slots__ = ("solver", "net", "seed", "random", "position", "shown_loss", "move", "environment", "weights_sha256", "ema_sha256", "watch", "loss_scale", "form", "memory_format")
+    __slots__ = ("solver", "net", "seed", "random", "position", "shown_loss", "move", "environment", "weights_sha256", "ema_sha256", "watch", "loss_scale", "form", "memory_format", "test_form")
     SOLVER_FIELD_NUMBER: _ClassVar[int]
     NET_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -1579,6 +1579,7 @@ class RunState(_message.Message):
     LOSS_SCALE_FIELD_NUMBER: _ClassVar[int]
     FORM_FIELD_NUMBER: _ClassVar[int]
     MEMORY_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    TEST_FORM_FIELD_NUMBER: _ClassVar[int]
     solver: str
     net: str
     seed: int
@@ -1593,7 +1594,8 @@ class RunState(_message.Message):
     loss_scale: LossScaleState
     form: _containers.RepeatedScalarFieldContainer[str]
     memory_format: str
-    def __init__(self, solver: _Optional[str] = ..., net: _Optional[str] = ..., seed: _Optional[int] = ..., random: _Optional[_Iterable[_Union[RandomState, _Mapping]]] = ..., position: _Optional[_Iterable[_Union[DataPosition, _Mapping]]] = ..., shown_loss: _Optional[_Iterable[float]] = ..., move: _Optional[_Iterable[_Union[Move, _Mapping]]] = ..., environment: _Optional[str] = ..., weights_sha256: _Optional[bytes] = ..., ema_sha256: _Optional[bytes] = ..., watch: _Optional[_Union[WatchState, _Mapping]] = ..., loss_scale: _Optional[_Union[LossScaleState, _Mapping]] = ..., form: _Optional[_Iterable[str]] = ..., memory_format: _Optional[str] = ...) -> None: ...
+    test_form: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, solver: _Optional[str] = ..., net: _Optional[str] = ..., seed: _Optional[int] = ..., random: _Optional[_Iterable[_Union[RandomState, _Mapping]]] = ..., position: _Optional[_Iterable[_Union[DataPosition, _Mapping]]] = ..., shown_loss: _Optional[_Iterable[float]] = ..., move: _Optional[_Iterable[_Union[Move, _Mapping]]] = ..., environment: _Optional[str] = ..., weights_sha256: _Optional[bytes] = ..., ema_sha256: _Optional[bytes] = ..., watch: _Optional[_Union[WatchState, _Mapping]] = ..., loss_scale: _Optional[_Union[LossScaleState, _Mapping]] = ..., form: _Optional[_Iterable[str]] = ..., memory_format: _Optional[str] = ..., test_form: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LossScaleState(_message.Message):
     __slots__ = ("scale", "good")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_equal_paths import use_all_forms
+from test_equal_paths import DRAWING_FORMS, use_forms
 from test_resume import assert_identical, everything, resumed
 from torch import Tensor
 from written import blobs, same
@@ -81,12 +81,12 @@ def test_what_was_written_down_outlives_a_close(solver_of: Build, replays: list[
     assert len(replays) == ITERATIONS - 2 and len(set(replays)) == 1
 
 
-@pytest.mark.parametrize("place", [0, 1])
-def test_every_form_is_replayed(solver_of: Build, replays: list[Program], place: int) -> None:
+@pytest.mark.parametrize("names", DRAWING_FORMS, ids="+".join)
+def test_every_form_is_replayed(solver_of: Build, replays: list[Program], names: tuple[str, ...]) -> None:
     """So are the operations of forms, forward and backward."""
 
     def run(solver: Solver) -> None:
-        use_all_forms(solver, place)
+        use_forms(solver, names)
         solver.step(ITERATIONS)
 
     runs = [blobs(solver) for solver in both_ways(solver_of, run, net=FORMS, base_lr=0.001)]

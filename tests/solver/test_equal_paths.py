@@ -1,17 +1,30 @@
 """However a run computes in FP32, it learns the same within rounding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain, product
 from pathlib import Path
 
 import pytest
 import torch
 
 from netspec import Solver
+from netspec.forms import FORMS, JOINING_FORMS
 
 Build = Callable[..., Solver]
 
 TEXT = Path(__file__).with_name("every_form.prototxt")
 ITERATIONS = 20
+FORMATS = ["CONTIGUOUS", "CHANNELS_LAST"]
+EQUAL_FORMS = [("fused", "closed", "affine", "one_buffer"), ("product", "patches", "folded")]
+"""Forms that a net can be in at a time, and that compute within rounding what the layers do."""
+
+DRAWING_FORMS = [(*names, "bits") for names in EQUAL_FORMS]
+"""The same with the form of dropout, which draws otherwise than the layer."""
+
+WAYS = [
+    *product(["digits.prototxt"], FORMATS, [(), ("patches", "affine")]),
+    *product([TEXT.name], FORMATS, [(), *EQUAL_FORMS]),
+]
 
 
 def run(solver: Solver) -> tuple[list[float], list[torch.Tensor]]:
@@ -20,28 +33,30 @@ def run(solver: Solver) -> tuple[list[float], list[torch.Tensor]]:
     return losses, [param.tensor.detach().clone() for param in solver.net.params]
 
 
-def use_all_forms(solver: Solver, place: int, longest: int = 9) -> None:
-    """Compute every site of so many layers in its form of that place among its forms, where it has so many; but for
-    dropout, whose forms draw otherwise."""
-    sites = [site for site in solver.net.sites if len(site.forms) > place and len(site.layers) <= longest]
-    solver.net.use_forms({site.key: site.forms[place].name for site in sites if "drop" not in site.key})
+def use_forms(solver: Solver, names: Sequence[str]) -> None:
+    """Compute every site that has one of these forms in it, all else plainly; the net then has each of them."""
+    forms = {site.key: kind.name for site in solver.net.sites for kind in site.forms if kind.name in names}
+    solver.net.use_forms(forms)
+    assert set(solver.net.forms.values()) == set(names)
 
 
-@pytest.mark.parametrize("way", ["CONTIGUOUS", "CHANNELS_LAST", "first forms", "second forms", "single layers"])
-@pytest.mark.parametrize("net", ["digits.prototxt", "every_form.prototxt"])
-def test_every_way_learns_the_same(solver_of: Build, net: str, way: str) -> None:
+def test_every_form_has_a_case() -> None:
+    """What is registered is what the cases of the tests of whole runs use."""
+    registered = {kind.name for kind in chain(*FORMS.values(), *JOINING_FORMS.values())}
+    assert set(chain(*DRAWING_FORMS)) == registered
+
+
+@pytest.mark.parametrize(("net", "memory_format", "names"), WAYS, ids=str)
+def test_every_way_learns_the_same(solver_of: Build, net: str, memory_format: str, names: tuple[str, ...]) -> None:
     """Memory formats and forms give the losses and weights of an exact run to 1e-5 over 20 iterations."""
     fields = {"net": str(TEXT.with_name(net)), "average_loss": 1, "base_lr": 0.01}
-    # Dropout rests: its masks follow the layout of memory.
+    # Dropout of images rests: its masks follow the layout of memory.
     settings = ["drop1.dropout_param.dropout_ratio=0"] if net == "digits.prototxt" else []
-    exact = solver_of(settings, exact=True, memory_format=1, **fields)
+    exact = solver_of(settings, exact=True, memory_format="CONTIGUOUS", **fields)
     losses, weights = run(exact)
     torch.use_deterministic_algorithms(False)
-    other = solver_of(settings, **fields, **({"memory_format": 1 if way == "CONTIGUOUS" else 2}))
-    if way.endswith("forms"):
-        use_all_forms(other, ["first forms", "second forms"].index(way))
-    elif way == "single layers":
-        use_all_forms(other, 0, 1)
+    other = solver_of(settings, memory_format=memory_format, **fields)
+    use_forms(other, names)
     again, others = run(other)
     torch.testing.assert_close(torch.tensor(again), torch.tensor(losses), rtol=1e-5, atol=1e-6)
     for one, two in zip(others, weights, strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from fake_recorder import FakeRecorder, Refusing, capture_by
-from test_equal_paths import use_all_forms
+from test_equal_paths import DRAWING_FORMS, use_forms
 from written import blobs, same
 
 from netspec import Net, Solver
@@ -79,16 +79,14 @@ def test_captured_iterations_keep_copies(solver_of: Build, monkeypatch: pytest.M
     assert same(blobs(plain), blobs(captured))
 
 
-@pytest.mark.parametrize("place", [0, 1])
-def test_forms_read_copies(solver_of: Build, place: int) -> None:
-    """Whatever the form, it computes with them."""
+@pytest.mark.parametrize("names", DRAWING_FORMS, ids="+".join)
+def test_forms_read_copies(solver_of: Build, names: tuple[str, ...]) -> None:
+    """Whatever the form, it computes the same with them."""
     found = []
     for has_copies in (False, True):
         solver = solver_of(net=FORMS, base_lr=0.001, test_interval=0, snapshot=0, precision=Precision.BF16)
-        solver.tune(ITERATIONS)
-        use_all_forms(solver, place)
-        if not has_copies:
-            solver._copy_weights(None)
+        use_forms(solver, names)
+        solver._copy_weights(solver.speed.copies(solver.net) if has_copies else None)
         solver.step(3)
         found.append(blobs(solver))
     assert same(*found)
