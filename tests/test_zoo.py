@@ -5,8 +5,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -50,14 +52,26 @@ SOLVERS = sorted((ROOT / "solvers").glob("*.solver"))
 BEST = [file for file in SOLVERS if file.stem.endswith("_best")]
 EACH = pytest.mark.parametrize("name", NAMES)
 PHASES = pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+README = (ROOT / "README.md").read_text()
 
 
 def path(name: str) -> Path:
     return ROOT / "zoo" / f"{name}.prototxt"
 
 
-def graph(name: str, phase: str = "TRAIN") -> Graph:
-    return build(net_document(path(name)), net_state(phase))
+STAGED = [
+    (name, stage) for name in NAMES for stage in sorted(set(re.findall(r"\bstage: \"(\w+)\"", path(name).read_text())))
+]
+"""The nets that train on other images in a stage, with the stage."""
+
+
+def comment_on(file: Path) -> str:
+    """The comment on top of a file, on one line."""
+    return " ".join(line[2:] for line in takewhile(lambda line: line.startswith("# "), file.read_text().splitlines()))
+
+
+def graph(name: str, phase: str = "TRAIN", *stages: str) -> Graph:
+    return build(net_document(path(name)), net_state(phase, stages=stages))
 
 
 def compiled(name: str, phase: str = "TRAIN") -> Compiled:
@@ -103,15 +117,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@EACH
-@PHASES
-def test_nets_compile_on_data(name: str, phase: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In both phases a net takes images of its size from the set and scores its classes; TEST counts hits too."""
+@pytest.fixture
+def on_data(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Compiled]:
+    """Compiles a net, in a phase and its stages, on the images of the folder."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("NETSPEC_CACHE", str(folder / "cache"))
-    net = compile_graph(graph(name, phase), {}, SourceContext(0))
-    for _, source in net.sources:
-        source.close()
+
+    def on_data(name: str, phase: str, *stages: str) -> Compiled:
+        net = compile_graph(graph(name, phase, *stages), {}, SourceContext(0))
+        for _, source in net.sources:
+            source.close()
+        return net
+
+    return on_data
+
+
+@EACH
+@PHASES
+def test_nets_compile_on_data(name: str, phase: str, on_data: Callable[..., Compiled]) -> None:
+    """In both phases a net takes images of its size from the set and scores its classes; TEST counts hits too."""
+    net = on_data(name, phase)
     size = SIZES.get(name, 64)
     assert net.shapes["data"][1:] == (3, size, size)
     losses = [layer for layer in net.layers if layer.node.param.type == "SoftmaxWithLoss"]
@@ -131,10 +156,63 @@ def test_comments_count_the_parameters(name: str) -> None:
 
 @EACH
 def test_comments_say_what_was_published_and_reached(name: str) -> None:
-    """The comment on top of a file says where the net comes from, what was published of it and what was reached."""
-    comment = path(name).read_text().split("name:")[0]
+    """The comment on top of a file says where the net comes from, what was published of it and what was reached; and
+    in which stages it trains on other images."""
+    comment = comment_on(path(name))
     for part in ("Source: ", "Published: ", "Reached: "):
-        assert part in comment.replace("\n# ", " ")
+        assert part in comment
+    for _, stage in (pair for pair in STAGED if pair[0] == name):
+        assert f'The stage "{stage}"' in comment
+
+
+class Row(NamedTuple):
+    """What the README's table says of a network: accuracies as texts, empty where there is none."""
+
+    published: str
+    whole_set: str
+    iterations: str
+    minutes: str
+    study: str
+    best: str
+
+
+def compared() -> dict[str, Row]:
+    """The rows of the README's table of networks, by the network."""
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in README.splitlines() if line.startswith("|")]
+    named = ((cells[0].partition(" (")[0], cells[1:]) for cells in rows if len(cells) == 1 + len(Row._fields))
+    return {name: Row(*cells) for name, cells in named if name in NAMES}
+
+
+COMPARED = compared()
+TESTED = "of the 500 validation images of the first 20 classes"
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_comments_say_what_the_readme_does(name: str) -> None:
+    """The comments of a net and of its recipes have the figures of the README's table, and a recipe is there for each
+    of them."""
+    row = COMPARED[name]
+    published, reached = comment_on(path(name)).partition("Published: ")[2].split("Reached: ")
+    assert row.published in published
+    assert reached.startswith(f"{row.study} {TESTED} after {row.iterations} iterations of ")
+    assert (f", {row.best} with solvers/{name}_best.solver;" in reached) == bool(row.best)
+    assert ("the whole set has not been run yet" in reached) == (not row.whole_set)
+    for end, accuracy in (("", row.study), ("_best", row.best)):
+        solver = ROOT / "solvers" / f"{name}{end}.solver"
+        assert solver.is_file() == bool(accuracy)
+        if accuracy:
+            reached = comment_on(solver).partition("Reached: ")[2]
+            assert reached.startswith(f"{accuracy} {TESTED} after {row.iterations} iterations with `fast`, ")
+            assert f"reached {row.study}" in reached or not end
+
+
+@pytest.mark.parametrize("file", [*map(path, NAMES), *SOLVERS], ids=lambda file: file.name)
+def test_no_comment_says_more_than_the_readme(file: Path) -> None:
+    """What a net or a recipe reached on the first 20 classes stands in the README's table too; and what has no figure
+    at all says so."""
+    comment = comment_on(file)
+    assert (TESTED in comment) == (file.stem.removesuffix("_best") in COMPARED)
+    assert re.search(r"Reached: (0\.\d{3} |not run yet\.)", comment)
 
 
 @pytest.mark.parametrize("file", SOLVERS, ids=lambda file: file.stem)

@@ -24,9 +24,9 @@ def resnet18() -> NetParameter:
     Open there: which sets this net had (both), the mean and deviation to normalise by (those of ImageNet, as PyTorch's
     own nets have them), the transform of tests.
     Parameters: 11,279,112.
-    Published: 0.45 of the validation images at a rate of 1e-3, 0.345 at 1e-4. Reached: 0.622 of the 500 validation
-    images of the first 20 classes after 1,300 iterations of solvers/resnet18_best.solver; the whole set has not been
-    run yet.
+    Published: 0.45 of the validation images at a rate of 1e-3, 0.345 at 1e-4. Reached: 0.510 of the 500 validation
+    images of the first 20 classes after 1,300 iterations of 100 images, 0.622 with solvers/resnet18_best.solver; the
+    whole set has not been run yet.
     """
     return _torchvision(18, MKRTCHYAN)
 
@@ -47,6 +47,7 @@ def resnet34() -> NetParameter:
     """ResNet-34 on Tiny ImageNet (200 classes, whole images of 64x64).
     Source: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition" (2015), used by Mkrtchyan,
     "Plain CNNs to DenseNet" (2022). All else is as in zoo/resnet18.prototxt.
+    The stage "best" trains on random resized crops instead: --set train_state.stage=best.
     Parameters: 21,387,272.
     Published: 0.465 of the validation images. Reached: not run yet.
     """
@@ -60,6 +61,7 @@ def resnet34_preact() -> NetParameter:
     Open there, so as in the paper: the first block reads what the first convolution's own normalization and ReLU gave,
     one more of each follows the last block, and the shortcuts of 1x1 read what is normalized and are not so themselves.
     All else is as in zoo/resnet18.prototxt.
+    The stage "best" trains on random resized crops instead: --set train_state.stage=best.
     Parameters: 21,385,480.
     Published: 0.48 of the validation images. Reached: not run yet.
     """
@@ -71,6 +73,7 @@ def resnet50() -> NetParameter:
     """ResNet-50 on Tiny ImageNet (200 classes, whole images of 64x64).
     Source: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition" (2015), with the stride on
     the 3x3 convolution, as in torchvision. No study of the five has it: all else is as in zoo/resnet18.prototxt.
+    The stage "best" trains on random resized crops instead: --set train_state.stage=best.
     Parameters: 23,917,832.
     Published: 0.635 of the validation images, by others and with another recipe. Reached: not run yet.
     """
