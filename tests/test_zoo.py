@@ -147,6 +147,20 @@ def test_nets_compile_on_data(name: str, phase: str, on_data: Callable[..., Comp
     assert set(net.graph.outputs) == {*net.loss_weights, *counts}
 
 
+@pytest.mark.parametrize(("name", "stage"), STAGED)
+def test_stages_have_the_same_shapes(name: str, stage: str, on_data: Callable[..., Compiled]) -> None:
+    """In a stage of its own a net trains on images prepared in another way; its blobs but for the batch, and its
+    parameters, have the shapes that they have in none."""
+    plain, staged = on_data(name, "TRAIN"), on_data(name, "TRAIN", stage)
+    first, other = (net.graph.nodes[0].param.transform_param for net in (plain, staged))
+    assert first != other
+    blobs = [{blob: shape[1:] for blob, shape in net.shapes.items()} for net in (plain, staged)]
+    assert blobs[0] == blobs[1]
+    parameters = [[blob.shape for layer in net.layers for blob in layer.module.parameters()] for net in (plain, staged)]
+    assert parameters[0] == parameters[1]
+    assert staged.loss_weights == plain.loss_weights
+
+
 @EACH
 def test_comments_count_the_parameters(name: str) -> None:
     """The count in the comment on top of a file is that of the net."""
