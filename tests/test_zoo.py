@@ -1,6 +1,7 @@
 """The nets of the zoo: they compile on data, count what they say, and the long ones are what tools/zoo.py writes."""
 
 import io
+import math
 import os
 import re
 import subprocess
@@ -22,9 +23,10 @@ from netspec.data import compute_mean, write_lmdb, write_mean
 from netspec.data.datum import decode, encoded_datum
 from netspec.graph import Graph, build, net_state
 from netspec.layers.sources import SourceContext
-from netspec.schema.netspec_pb2 import TRAIN, NetState, SolverParameter
+from netspec.schema.netspec_pb2 import TRAIN, NetParameter, NetState, SolverParameter
+from netspec.scoring.deploy_text import deploy_text
 from netspec.solver.check import check_solver
-from netspec.spec import read
+from netspec.spec import parse, read
 from netspec.upgrade import net_document, solver_document
 
 ROOT = Path(__file__).parents[1]
@@ -159,6 +161,22 @@ def test_stages_have_the_same_shapes(name: str, stage: str, on_data: Callable[..
     parameters = [[blob.shape for layer in net.layers for blob in layer.module.parameters()] for net in (plain, staged)]
     assert parameters[0] == parameters[1]
     assert staged.loss_weights == plain.loss_weights
+
+
+@pytest.mark.parametrize("name", [*NAMES, "quickstart"])
+def test_nets_have_a_deploy_view(name: str) -> None:
+    """The deploy net that tools/deploy.py writes of a net compiles; its only input is images, its only output a share
+    for each class."""
+    side = SIZES.get(name, 64)
+    images = (2, 1, 8, 8) if name == "quickstart" else (2, 3, side, side)
+    view = parse(deploy_text(path(name), None, {"data": images}), NetParameter)
+    net = compile_graph(build(view, net_state("TEST")), {})
+    (output,) = net.graph.outputs
+    (maker,) = (node for node in net.graph.nodes if output in node.tops)
+    classes = 10 if name == "quickstart" else 1000 if name in CLASSIC else 200
+    assert (net.inputs, net.shapes["data"], net.loss_weights) == (["data"], images, {})
+    assert maker.param.type == "Softmax"
+    assert (net.shapes[output][:2], math.prod(net.shapes[output])) == ((2, classes), 2 * classes)
 
 
 @EACH
