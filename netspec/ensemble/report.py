@@ -8,17 +8,19 @@ import numpy as np
 
 from netspec.columns import aligned
 from netspec.ensemble.paired import compare
-from netspec.evaluation.hits import accuracy, top_accuracy
+from netspec.evaluation.hits import Share, accuracy, top_accuracy
 from netspec.evaluation.names import class_words, titled
 from netspec.scores import Scores
 
 _SHOWN = 5
+_INTERVAL = "95 % interval"
 
 
 def report(members: Sequence[Scores], weights: Sequence[float], ensemble: Scores) -> str:
-    """A table with a line for each member and one for the ensemble: with labels the accuracy, its 95 % interval and
-    the top-5 accuracy; without, how often a member predicts what the ensemble does. Then the ensemble against the
-    member with the highest accuracy, and how many images are predicted to be of each class."""
+    """A table with a line for each member and one for the ensemble: with labels the accuracy and, of more
+    than five classes, the top-5 accuracy, each with its 95 % interval; without, how often a member predicts what the
+    ensemble does. Then the ensemble against the member with the highest accuracy, and how many images are predicted to
+    be of each class."""
     figures = _accuracies if ensemble.labels is not None else _agreement
     shares = [f"{weight:.3f}" for weight in weights] or [""] * len(members)
     rows = [("score file", "weight", *figures(None, ensemble))]
@@ -34,11 +36,14 @@ def _accuracies(member: Scores | None, ensemble: Scores) -> tuple[str, ...]:
     """The cells of a member, or their titles."""
     tops = ensemble.scores.shape[1] > _SHOWN
     if member is None:
-        return ("accuracy", "95 % interval", "top-5")[: 2 + tops]
-    share = accuracy(member)
+        return ("accuracy", _INTERVAL, f"top-{_SHOWN}", _INTERVAL)[: 2 + 2 * tops]
+    return (*_cells(accuracy(member)), *(_cells(top_accuracy(member, _SHOWN)) if tops else ()))
+
+
+def _cells(share: Share) -> tuple[str, str]:
+    """A share and where it lies with 95 % confidence."""
     low, high = share.interval
-    cells = f"{share.value:.4f}", f"{low:.4f} to {high:.4f}"
-    return (*cells, f"{top_accuracy(member, _SHOWN).value:.4f}") if tops else cells
+    return f"{share.value:.4f}", f"{low:.4f} to {high:.4f}"
 
 
 def _agreement(member: Scores | None, ensemble: Scores) -> tuple[str, ...]:
@@ -51,7 +56,7 @@ def _gain(members: Sequence[Scores], ensemble: Scores) -> str:
     best = max(members, key=lambda member: accuracy(member).hits)
     pairs = compare(ensemble, best)
     low, high = pairs.interval
-    sure = f"95 % interval {low:+.4f} to {high:+.4f}"
+    sure = f"{_INTERVAL} {low:+.4f} to {high:+.4f}"
     asked = f"McNemar: {pairs.won} images won and {pairs.lost} lost, p = {pairs.p_value:.2g}"
     return f"ensemble less {best.origin}: {pairs.difference:+.4f}, {sure} ({asked})"
 

@@ -18,6 +18,12 @@ predicted: 2 of 2 classes, 2 to 2 images each
   most: 0 goldfish (2), 1 cat (2)
   fewest: 1 cat (2), 0 goldfish (2)"""
 
+MANY = """\
+score file  weight  accuracy     95 % interval   top-5     95 % interval
+a.npz        1.000    0.0000  0.0000 to 0.6576  0.5000  0.0945 to 0.9055
+ensemble              0.0000  0.0000 to 0.6576  0.5000  0.0945 to 0.9055
+"""
+
 UNLABELLED = """\
 score file  weight  as the ensemble
 a.npz                        0.7500
@@ -41,11 +47,9 @@ def test_the_report_is_a_table(labels: list[int] | None, weights: tuple[float, .
 
 
 def test_many_classes_have_a_top_5() -> None:
-    """The label is the fourth of ten in one image and the last in the other."""
+    """The label is the fourth of ten in one image and the last in the other; each share has its interval."""
     net = scores([[0.1] * 10] * 2, [3, 9])
-    title, row, *_ = report([net], (1,), net).splitlines()
-    assert title.split()[-1] == "top-5"
-    assert row.split()[2::4] == ["0.0000", "0.5000"]
+    assert report([net], (1,), net).startswith(MANY)
 
 
 @pytest.mark.parametrize(
