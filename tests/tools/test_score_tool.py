@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from netspec import Net, parse_net
 from netspec.scores import load_scores
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,58 @@ def test_other_crops_and_kinds(run, tmp_path):
     assert (scores.kind, scores.classes[9]) == ("softmax", "digit 9")
 
 
+ENLARGED = "--size", 10, "--mean", 0, "--set", "data.transform_param.crop_size=8"
+"""What gives the recorded net, of 8x8 pixels, images to crop."""
+
+
+@pytest.mark.parametrize(("form", "windows"), [("5", 5), ("10", 10), ("random:3", 3), ("grid:2", 4)])
+def test_crops_of_every_image(run, tmp_path, form, windows):
+    """So many windows of each image are scored: the same images, but not the scores of their centres alone."""
+    given = NET, "--weights", WEIGHTS, *ENLARGED, "--out"
+    run("score", *given, tmp_path / "center.npz")
+    out = run("score", *given, tmp_path / "crops.npz", "--crops", form)
+    assert out.startswith(f"{tmp_path}/crops.npz: 297 images, {windows} windows each, 10 classes, raw\n")
+    center, crops = (load_scores(tmp_path / f"{name}.npz") for name in ("center", "crops"))
+    assert crops.scores.shape == center.scores.shape == (297, 10)
+    assert (crops.keys, crops.labels.tolist()) == (center.keys, center.labels.tolist())
+    assert (np.abs(crops.scores - center.scores).max(1) > 0.01).mean() > 0.9
+
+
+SOFTMAX = 'layer { name: "more" type: "Softmax" bottom: "pool2" top: "more" }'
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "classes"),
+    [
+        ("", ("--raw",), 10),
+        ("", ("--blob", "ip"), 10),
+        ("", ("--blob", "prob"), 10),
+        (SOFTMAX, ("--blob", "prob"), 10),
+        (SOFTMAX, ("--blob", "more"), 16),
+        ("", ("--blob", "pool2"), 16),
+    ],
+)
+def test_the_blob_that_is_scored(run, beside, tmp_path, more, options, classes):
+    """--raw says what is written anyway, --blob which scores, by their own name or by that of their softmax."""
+    run("score", beside(more), "--weights", WEIGHTS, "--out", tmp_path / "scores.npz", *options)
+    run("score", NET, "--weights", WEIGHTS, "--out", tmp_path / "plain.npz")
+    scores, plain = (load_scores(tmp_path / f"{name}.npz") for name in ("scores", "plain"))
+    assert (scores.kind, scores.scores.shape) == ("raw", (297, classes))
+    assert np.array_equal(scores.scores, plain.scores) == (classes == 10)
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """Write the recorded net with more layers, and give its path."""
+
+    def beside(more: str, name: str = "more.prototxt") -> Path:
+        text = re.sub(r'(source|mean_file): "', rf'\1: "{TRAINING}/', Path(NET).read_text())
+        (tmp_path / name).write_text(text + more)
+        return tmp_path / name
+
+    return beside
+
+
 def test_a_deploy_text(run, tmp_path):
     """The written deploy net has the scores of the test net, over a set that it is given."""
     run("deploy", NET, "--out", tmp_path / "deploy.prototxt")
@@ -100,6 +153,61 @@ def test_classification_as_caffes_example(run, digit, tmp_path):
     assert all(re.fullmatch(r'0\.\d{4} - "n0000000\d digit"', line) for line in lines[1:6])
 
 
+@pytest.fixture
+def mistaken(tmp_path, beside):
+    """A folder with nets that have more layers or outputs, one that has nothing to learn, and weights of other nets."""
+    beside(SOFTMAX, "two.prototxt")
+    beside('layer { name: "fc" type: "InnerProduct" bottom: "pool2" top: "fc" inner_product_param { num_output: 4 } }')
+    data = "layer".join(Path(NET).read_text().split("layer")[:3])
+    (tmp_path / "data.prototxt").write_text(data.replace('source: "', f'source: "{TRAINING}/'))
+    for name, layer in (("other", "fc"), ("narrow", "ip")):
+        product = f'type: "InnerProduct" bottom: "data" top: "{layer}" inner_product_param {{ num_output: 4 }}'
+        inputs = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 16] } } }'
+        Net(parse_net(f'{inputs} layer {{ name: "{layer}" {product} }}')).save(tmp_path / f"{name}.caffemodel")
+    (tmp_path / "text.caffemodel").write_text("weights")
+    return tmp_path
+
+
+WRONG_WEIGHTS = [
+    ("none.caffemodel", "none.caffemodel: "),
+    ("text.caffemodel", "text.caffemodel: this is no caffemodel, or it is damaged"),
+    ("other.caffemodel", "other.caffemodel: no layer of this net is in it (it has fc; the net conv1, "),
+    ("narrow.caffemodel", 'narrow.caffemodel: blob 0 of layer "ip" has shape (10, 16) here and (4, 16) there'),
+]
+
+
+@pytest.mark.parametrize(("weights", "message"), WRONG_WEIGHTS)
+@pytest.mark.parametrize("tool", ["score", "classify"])
+def test_wrong_weights_get_one_message(run, mistaken, digit, tool, weights, message):
+    """Weights that are missing, damaged or of another net end either tool with one message, and nothing is written."""
+    own = ("--out", mistaken / "x.npz") if tool == "score" else (digit,)
+    said = run(tool, NET, "--weights", mistaken / weights, *own, fails=True)
+    assert said.startswith(f"error: {mistaken}/{message}")
+    assert said.count("\n") == 0
+    assert not (mistaken / "x.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("score", "two.prototxt"), "which of these outputs are the scores is not known: "),
+        (("score", "more.prototxt"), "weights of another net: they lack fc"),
+        (("score", NET, "--blob", "fc"), 'the net has no blob "fc"; its outputs are prob'),
+        (("score", NET, "--blob", "conv1"), '"conv1" has the shape (33, 12, 8, 8) for 33 images'),
+        (("score", "data.prototxt"), "no layer with weights leads to an output, so there is nothing to score"),
+        (("classify", "data.prototxt"), "no layer with weights leads to an output, so there is nothing to score"),
+    ],
+)
+def test_a_net_without_scores_gets_one_message(run, mistaken, digit, arguments, message):
+    """A net that has no scores, or several outputs of which none is named, ends a tool with one message."""
+    tool, net, *options = arguments
+    own = ("--out", mistaken / "x.npz") if tool == "score" else (digit,)
+    said = run(tool, mistaken / net, "--weights", WEIGHTS, *options, *own, fails=True)
+    assert said.startswith("error: ")
+    assert message in said
+    assert not (mistaken / "x.npz").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -107,6 +215,7 @@ def test_classification_as_caffes_example(run, digit, tmp_path):
         (("score", NET, "--out", "x.npz"), "required: --weights"),
         (("score", NET, "--weights", WEIGHTS, "--out", "x.npz", "--crops", "9"), '"9" is none of center, 5,'),
         (("score", NET, "--weights", WEIGHTS, "--out", "x.npz", "--crops", "5"), "there is nothing to crop"),
+        (("score", NET, "--weights", WEIGHTS, "--out", "x.npz", "--raw", "--softmax"), "not allowed with argument"),
         (("score", NET, "--weights", WEIGHTS, "--out", "x.npz", "--names", "none"), "none: the names of the classes"),
         (("score", NET, "--weights", WEIGHTS, "--out", "x.npz", "--source", "none"), "none: there is no such folder"),
         (("score", NET, "--weights", WEIGHTS, "--out", "README.md/x.npz"), "README.md/x.npz: cannot be written: "),
