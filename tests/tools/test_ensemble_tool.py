@@ -45,7 +45,7 @@ def run(folder: Path, *arguments: str) -> Finished:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three nets, of which c knows nothing, on labelled images (`a_val.npz`) and on others without labels (`a.npz`),
-    whose classes are in truth.txt."""
+    whose classes are in truth.txt; and scores of these for other classes."""
     folder = tmp_path_factory.mktemp("scores")
     random = np.random.default_rng(0)
     for end, images in (("_val", 300), ("", 200)):
@@ -56,6 +56,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             values[np.arange(images), labels] += strength
             known = labels if end else None
             Scores(3 * values, keys, known, NAMES).save(folder / f"{name}{end}.npz")
+    for name, names in (("few", NAMES[:9]), ("renamed", (*NAMES[:9], "n00000099 cat"))):
+        Scores(values[:, : len(names)], keys, None, names).save(folder / f"{name}.npz")
     lines = (f"{Path(key).name} {NAMES[label].split()[0]}\n" for key, label in zip(keys, labels, strict=True))
     (folder / "truth.txt").write_text("".join(lines))
     (folder / "two.json").write_text('{"score_files": []}')
@@ -113,6 +115,19 @@ def test_counts_come_out_even(folder: Path) -> None:
     assert "predicted: 10 of 10 classes, 11 to 21 images each" in done.stdout
 
 
+@pytest.mark.parametrize("strength", [0, 0.25, 0.5, 1])
+def test_counts_come_part_of_the_way(strength: float, folder: Path) -> None:
+    """With a strength of --balance below 1 each count comes so far from where it was to the even one."""
+    counts = []
+    for options in ([], ["--balance", str(strength)]):
+        done = run(folder, "a.npz", "b.npz", *options, "--out-scores", "combined.npz")
+        assert done.returncode == 0, done.stderr
+        counts.append(np.bincount(load_scores(folder / "combined.npz").predictions, minlength=10))
+    own, balanced = counts
+    assert own.max() > 20 > own.min()
+    assert np.abs(balanced - (own + strength * (20 - own))).max() < 1
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -142,6 +157,11 @@ MISTAKES = [
     (["none.npz"], "error: none.npz: there is no such score file"),
     (["truth.txt"], "error: truth.txt: the score file cannot be read: "),
     (["a.npz", "a_val.npz"], "error: a.npz: no scores of test/images/test_200.JPEG and 99 more, which a_val.npz has"),
+    (["a.npz", "few.npz"], "error: few.npz: scores for 9 classes, but a.npz has them for 10"),
+    (
+        ["a.npz", "renamed.npz"],
+        'error: renamed.npz: class 9 is "n00000099 cat", but in a.npz it is "n00000009 class 9"',
+    ),
     (["a.npz", "b.npz", "--weights", "1"], "error: 1 weights for 2 score files"),
     (["a.npz", "b.npz", "--weights", "1,-1"], "error: the weight -1 is none: weights are 0 or above"),
     (["a.npz", "b.npz", "--weights", "1,x"], "argument --weights: invalid weights value: '1,x'"),
