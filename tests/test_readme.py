@@ -23,9 +23,12 @@ INSTALLING = {"pip install -e .", "pip install -e '.[test]'", "pytest -n auto --
 """What whoever runs this test has done already."""
 
 CHANGES = {
-    "tools/get_data.py tiny-imagenet": lambda words: [*words, "--from", "tiny-imagenet-200"],
+    "tools/get_data.py tiny-imagenet": lambda words: [*words, "--from", "tiny-imagenet-200", "--classes", "2"],
     "tools/solve.py solvers/nin.solver": lambda words: [
         *words, "--set", "max_iter=2", "--set", "data.data_param.batch_size=2", "--set", "display=1",
+    ],
+    "tools/solve.py solvers/resnet18": lambda words: [
+        *words, "--set", "max_iter=2", "--set", "data.data_param.batch_size=2",
     ],
     "tools/kmeans.py": lambda words: [*words, "--clusters", "2", "--patches", "50"],
     "tools/bench.py": lambda words: [*words, "--nets", "nin", "--rounds", "1", "--batch", "2", "--seconds", "0.1"],
@@ -45,7 +48,7 @@ def commands() -> list[str]:
 
 
 def quick(command: str) -> list[str]:
-    words = shlex.split(command.replace("nin_iter_85000", "nin_iter_2"))
+    words = shlex.split(re.sub(r"_iter_(85000|1300)\b", "_iter_2", command))
     change = next((change for start, change in CHANGES.items() if command.startswith(f"python {start}")), list)
     return [sys.executable, *change(words)[1:]]
 

@@ -247,6 +247,22 @@ def test_no_comment_says_more_than_the_readme(file: Path) -> None:
     assert re.search(r"Reached: (0\.\d{3} |not run yet\.)", comment)
 
 
+def test_the_commands_of_a_row_are_those_of_the_row() -> None:
+    """The commands that the README gives for a row train for its iterations, and drop the rate after the same share of
+    them as the recipe."""
+    commands = re.findall(
+        r"^python tools/solve.py (solvers/(\w+?)(?:_best)?\.solver) (--set fast=true .*)$", README, re.M
+    )
+    assert {name for _, name, _ in commands} == {"resnet18"}
+    for file, name, settings in commands:
+        solver = read_solver(ROOT / file)
+        given = {field: int(value) for field, value in re.findall(r"--set (\w+)=(\d+)", settings)}
+        assert f"{given['max_iter']:,}" == COMPARED[name].iterations
+        share = solver.stepsize / solver.max_iter
+        assert given.get("stepsize", 0) == round(share * given["max_iter"])
+        assert "data@TRAIN.data_param.batch_size=100 " in settings
+
+
 @pytest.mark.parametrize("file", SOLVERS, ids=lambda file: file.stem)
 def test_recipes_are_right_and_of_nets_of_the_zoo(file: Path) -> None:
     """A recipe is one that a solver takes; it trains a net that is there and names its snapshots after itself."""
