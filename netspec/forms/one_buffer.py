@@ -16,8 +16,7 @@ from netspec.layers.shape import Concat
 
 @joining_form("ReLU", "Concat")
 class OneBuffer(Form):
-    """What the branches make is read and written once, and not again to put it together. In channels-last memory the
-    writes are short, which costs a CPU more than it saves."""
+    """What the branches make is read and written once, and not again to put it together."""
 
     name = "one_buffer"
 
