@@ -10,9 +10,8 @@ moved too: the first convolution moves only where the loss depends on what it ma
 The update is Adam's for all, without weight decay, as that moves blobs that have no gradient. The recipes of the
 solvers are made for 100,000 images; in 20 iterations some of them hardly begin.
 
-Nets for ImageNet see two of the images an iteration, enlarged to 256 pixels. VGG-16 for ImageNet is too large to learn
-here, by its multiply-adds and by Adam's history of 1.1 GB: it runs forward and backward once, and every blob must have
-a gradient. The quickstart has data of its own, and trains where the README is tested.
+Nets for ImageNet see two of the images an iteration, enlarged to 256 pixels; VGG-16 takes 4 GB and a minute so. The
+quickstart has data of its own, and trains where the README is tested.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ ARCHIVE = Path("shared", "tiny-imagenet-200", "part-0.tar.gz")
 ARCHIVES = [path for path in (ROOT / ARCHIVE, ROOT.parent / ARCHIVE) if path.is_file()]
 
 OTHER_DATA = {"quickstart"}
-ONE_PASS = {"vgg16_224"}
 NETS = sorted({path.stem for path in (ROOT / "zoo").glob("*.prototxt")} - OTHER_DATA)
 
 CLASSES = 4
@@ -43,7 +41,7 @@ ITERATIONS = 20
 FALLEN = 0.85
 RATE = 1e-3
 RATES = {
-    "alexnet": 3e-4, "alexnet_head1000": 3e-4, "nin_imagenet": 3e-4, "vgg16": 1e-4, "squeezenet": 3e-4,
+    "alexnet": 3e-4, "alexnet_head1000": 3e-4, "nin_imagenet": 3e-4, "vgg16": 1e-4, "vgg16_224": 3e-5, "squeezenet": 3e-4,
     "bvlc_alexnet": 1e-4, "bvlc_googlenet": 3e-4, "resnet34": 3e-4, "resnet34_preact": 3e-4, "resnet50": 3e-4,
     "resnet152": 3e-4,
 }  # fmt: skip
@@ -123,7 +121,7 @@ def has_fallen(losses: list[float], classes: int) -> bool:
     return fmean(losses[-5:]) < FALLEN * min(losses[0], math.log(classes))
 
 
-@pytest.mark.parametrize("name", [name for name in NETS if name not in ONE_PASS])
+@pytest.mark.parametrize("name", NETS)
 def test_nets_learn(name: str, learn) -> None:
     """The loss falls, and every blob moves."""
     losses, classes, still = learn(name, RATES.get(name, RATE))
@@ -143,18 +141,3 @@ def test_a_net_that_does_not_see_the_images_is_found(learn) -> None:
     """With a first convolution that is cut off by its ReLU the blobs below the last bias stand still."""
     _, _, still = learn("cnn2", RATE, "conv1.convolution_param.bias_filler.value=-1e6")
     assert {"conv1", "conv2"} <= still
-
-
-@pytest.mark.parametrize("name", sorted(ONE_PASS.intersection(NETS)))
-def test_gradients_reach_every_blob(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A net that is too large to learn here has a finite loss and a gradient in every blob."""
-    monkeypatch.chdir(folder)
-    solver = Solver(
-        SolverParameter(net=str(path(name)), base_lr=RATE, lr_policy="fixed", max_iter=1, random_seed=1),
-        device="cpu",
-        settings=settings(name),
-    )
-    loss = solver.rehearse()
-    solver.close()
-    assert math.isfinite(loss)
-    assert all(blob.tensor.grad.abs().max() > 0 for blob in solver.net.params if blob.lr_mult)
