@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from netspec.forms.base import Form, form, in_turn
+from netspec.forms.fused_relu import fused, has_kernel, takes
+from netspec.forms.precision import cast
 from netspec.forms.product import takes_images
+from netspec.layers.activation import ReLU
 from netspec.layers.base import Layer, Shape
 from netspec.layers.convolution import Convolution
 from netspec.layers.elementwise import Scale
@@ -49,7 +53,7 @@ class Folded(Form):
         return norm.is_global and takes_images(convolution, bottoms) and scales_channels(norm, scale, 4)
 
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
-        convolution, norm, scale = self.of
+        convolution, norm, scale, *_ = self.of
         assert isinstance(convolution, Convolution) and isinstance(norm, BatchNorm) and isinstance(scale, Scale)
         if not norm.is_global:
             return in_turn(self.of, bottoms)
@@ -57,7 +61,31 @@ class Folded(Form):
         factor = scale.scale * torch.rsqrt(variance + norm.eps)
         bias = (-mean if convolution.bias is None else convolution.bias - mean) * factor
         weight = convolution.weight * factor[:, None, None, None]
-        return convolution.convolved(bottoms[0], weight, bias + scale.bias if scale.bias_term else bias)
+        return self._convolved(convolution, bottoms[0], weight, bias + scale.bias if scale.bias_term else bias)
+
+    @staticmethod
+    def _convolved(convolution: Convolution, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return convolution.convolved(x, weight, bias)
+
+
+@form("Convolution", "BatchNorm", "Scale", "ReLU")
+class FoldedReLU(Folded):
+    """The same with the ReLU behind it in the kernel of the convolution."""
+
+    name = "folded_relu"
+
+    @classmethod
+    def fits(cls, layers: Sequence[Layer], bottoms: Sequence[Shape]) -> bool:
+        *others, relu = layers
+        assert isinstance(relu, ReLU)
+        return not relu.negative_slope and has_kernel() and super().fits(others, bottoms)
+
+    @staticmethod
+    def _convolved(convolution: Convolution, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        x, weight, cast_bias = cast(x, weight, bias)
+        if takes(x) and not convolution.skips_places:
+            return fused(convolution, x, weight, cast_bias)
+        return F.relu(convolution.convolved(x, weight, cast_bias))
 
 
 def scales_channels(norm: BatchNorm, scale: Scale, axes: int) -> bool:

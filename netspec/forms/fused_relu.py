@@ -33,10 +33,14 @@ class FusedReLU(Form):
         layer, _ = self.of
         assert isinstance(layer, Convolution)
         x, weight, bias = cast(bottoms[0], layer.weight, layer.bias)
-        if not takes(x):
-            return in_turn(self.of, (x,))
-        y: Tensor = _ConvolutionReLU.apply(x, weight, bias, layer.pad, layer.stride, layer.dilation, layer.group)
-        return y
+        return fused(layer, x, weight, bias) if takes(x) else in_turn(self.of, (x,))
+
+
+def fused(layer: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolution and ReLU with a weight and a bias in place of the layer's own, all of one number type, of an x that
+    the kernel takes."""
+    y: Tensor = _ConvolutionReLU.apply(x, weight, bias, layer.pad, layer.stride, layer.dilation, layer.group)
+    return y
 
 
 class _ConvolutionReLU(torch.autograd.Function):

@@ -65,10 +65,13 @@ CASES = [
 TEST_CASES = [
     ("folded", [conv(fields="pad: 1"), NORM, SCALE], (4, 5, 6, 7)),
     ("folded", [conv(fields="bias_term: false group: 2"), NORM, 'type: "Scale"', RELU], (4, 4, 6, 6)),
+    ("folded_relu", [conv(fields="pad: 1"), NORM, SCALE, RELU], (4, 5, 6, 7)),
+    ("folded_relu", [conv(fields="bias_term: false group: 2"), NORM, 'type: "Scale"', RELU], (4, 4, 6, 6)),
 ]
 FROZEN = 'type: "BatchNorm" batch_norm_param { use_global_stats: true }'
 TRAIN_CASES = [
     ("folded", [conv(), FROZEN, SCALE], (4, 5, 6, 7)),
+    ("folded_relu", [conv(), FROZEN, SCALE, RELU], (4, 5, 6, 7)),
     ("affine", [FROZEN, SCALE], (4, 5, 6, 7)),
 ]
 REFUSED = [
@@ -94,6 +97,8 @@ REFUSED = [
     ("affine", [NORM, 'type: "Scale" scale_param { num_axes: 2 }'], (4, 5, 6, 6)),
     ("affine", [NORM, 'type: "Scale" scale_param { axis: 0 }'], (4,)),
     ("folded", [conv(), NORM, SCALE], (4, 5, 6, 6)),
+    ("folded_relu", [conv(), NORM, SCALE, RELU], (4, 5, 6, 6)),
+    ("folded_relu", [conv(), FROZEN, SCALE, 'type: "ReLU" relu_param { negative_slope: 0.1 }'], (4, 5, 6, 6)),
     ("one_buffer", [([conv(), RELU], [conv()], JOIN)], (4, 5, 6, 6)),
     (
         "one_buffer",

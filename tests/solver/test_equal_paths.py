@@ -15,7 +15,7 @@ Build = Callable[..., Solver]
 TEXT = Path(__file__).with_name("every_form.prototxt")
 ITERATIONS = 20
 FORMATS = ["CONTIGUOUS", "CHANNELS_LAST"]
-EQUAL_FORMS = [("fused", "closed", "affine", "one_buffer"), ("product", "patches", "folded")]
+EQUAL_FORMS = [("fused", "closed", "affine", "one_buffer"), ("product", "patches", "folded"), ("closed", "folded_relu")]
 """Forms that a net can be in at a time, and that compute within rounding what the layers do."""
 
 DRAWING_FORMS = [(*names, "bits") for names in EQUAL_FORMS]
