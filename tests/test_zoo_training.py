@@ -41,8 +41,8 @@ ITERATIONS = 20
 FALLEN = 0.85
 RATE = 1e-3
 RATES = {
-    "alexnet": 3e-4, "alexnet_head1000": 3e-4, "nin_imagenet": 3e-4, "vgg16": 1e-4, "vgg16_224": 3e-5, "squeezenet": 3e-4,
-    "bvlc_alexnet": 1e-4, "bvlc_googlenet": 3e-4, "resnet34": 3e-4, "resnet34_preact": 3e-4, "resnet50": 3e-4,
+    "alexnet": 3e-4, "alexnet_head1000": 3e-4, "nin_imagenet": 3e-4, "vgg16": 1e-4, "vgg16_224": 3e-5, "squeezenet":
+    3e-4, "bvlc_alexnet": 1e-4, "bvlc_googlenet": 3e-4, "resnet34": 3e-4, "resnet34_preact": 3e-4, "resnet50": 3e-4,
     "resnet152": 3e-4,
 }  # fmt: skip
 """Where not `RATE`: nets that see values up to 255, or begin with large scores, leap far away at that."""
