@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,14 +12,14 @@ from torch import Tensor
 
 from netspec.data.batches import Tops
 from netspec.data.copies import Copies
-from netspec.data.datum import Pixels
+from netspec.data.datum import Pixels, shape_text
 from netspec.data.feed import Feed
 from netspec.data.images import ImageBatches, means_of
 from netspec.data.labels import LabelRule, Labels
 from netspec.data.mix import mixing_of
 from netspec.data.order import Indices, Order
 from netspec.errors import DataError
-from netspec.layers.base import LayerError, Shape
+from netspec.layers.base import LARGEST_COUNT, LayerError, Shape
 from netspec.layers.sources import Pending, SourceContext, source
 from netspec.schema.netspec_pb2 import LayerParameter
 
@@ -71,7 +72,10 @@ class MemoryData(Feed):
         self._param, self._phase, self._means = param, context.phase, means_of(param, context.find)
         self._output_shape: Shape = (memory.channels, memory.height, memory.width)
         self._rules: list[LabelRule] = []
-        nothing = Arrays(np.empty((0, *self._stored()), np.float32), np.empty(0), param.name)
+        stored = self._stored()
+        if math.prod(stored) > LARGEST_COUNT:
+            raise LayerError(f"an image of {shape_text(stored)} is more than any memory holds", _FIELD)
+        nothing = Arrays(np.empty((0, *stored), np.float32), np.empty(0), param.name)
         batches = self._batches_of(nothing, context.seed, context.device)
         super().__init__(batches, param.data_param.prefetch, context)
 

@@ -141,6 +141,19 @@ def test_all_sizes_are_stated(field, wrong, opened):
     assert caught.value.field == ("memory_data_param", field)
 
 
+HUGE = 4_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("sides", "transform"),
+    [((HUGE, HUGE), ""), ((4, HUGE), f"crop_size: {HUGE}"), ((4, HUGE), f"crop_size: {HUGE} output_size: 4")],
+)
+def test_sizes_that_no_memory_holds(sides, transform, opened):
+    """Images are refused that are larger than any memory, by their own sizes or by what is to be cut out of them."""
+    with pytest.raises(LayerError, match="more than any memory holds"):
+        opened(text("batch_size: 2 channels: 3 height: {} width: {}".format(*sides), transform))
+
+
 @pytest.mark.parametrize("transform", ["crop_size: 3", "mean_value: [1, 2]", "crop_size: 5"])
 def test_a_transform_that_does_not_fit(transform, opened):
     """A transform that cannot give the stated sizes is refused when the layer is opened."""
