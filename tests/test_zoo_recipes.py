@@ -66,6 +66,7 @@ RECIPES = {
     "m1": MKRTCHYAN, "m4": MKRTCHYAN, "alexnet_head1000": MKRTCHYAN, "resnet18": MKRTCHYAN, "resnet34": MKRTCHYAN,
     "resnet34_preact": MKRTCHYAN, "resnet50": MKRTCHYAN, "densenet161": MKRTCHYAN._replace(epochs=8),
     "googlenet": Recipe("SGD", 0.05, 30, policy="cosine"),
+    "linear_best": Recipe("SGD", 1e-3, 30, policy="cosine"),
     "m1_best": Recipe("RAdam", 1e-3, 40, policy="cosine"), "m4_best": Recipe("RAdam", 1e-3, 40, policy="cosine"),
     "resnet18_best": Recipe("Nesterov", 0.05, 40, policy="cosine"),
     "inception_refined_best": Recipe("Nesterov", 0.05, 80, policy="cosine", saved=4),
