@@ -276,12 +276,11 @@ class Net(nn.Module):
             delattr(root, key)
         self._forms, taken = {}, set[str]()
         for site in self.sites if places is None else places:
-            keys = {layer.key for layer in site.layers}
-            if not keys & taken and (module := site.made(names.get(site.key, PLAIN))) is not None:
+            if not site.keys & taken and (module := site.made(names.get(site.key, PLAIN))) is not None:
                 key = free_key(root, f"{site.key}_{names[site.key]}")
                 root.add_module(key, module.train(self.training))
                 self._forms[key] = site
-                taken |= keys
+                taken |= site.keys
         self._wired_by_blobs.clear()
 
     def _wired(self, blobs: tuple[str, ...]) -> Wired:

@@ -68,10 +68,9 @@ def _calls(
     called: dict[str, tuple[str, Site]] = {}
     covered = set[str]()
     for key, site in forms.items():
-        keys = {layer.key for layer in site.layers}
-        if not (site.hidden & set(blobs) or keys & covered):
+        if not (site.hidden & set(blobs) or site.keys & covered):
             called[site.layers[-1].key] = key, site
-            covered |= keys
+            covered |= site.keys
     for layer in compiled.layers:
         if layer.key in called:
             key, site = called[layer.key]

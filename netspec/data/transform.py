@@ -161,11 +161,10 @@ class Transform:
         """Which images are mirrored, and which are turned upside down, both (N,)."""
         param = self._param
         mirror = np.zeros(len(draws.positions), np.bool_)
-        if param.mirror_or_rotate and self._random:
-            mirror = mirrored_instead(param, draws)
-        elif param.mirror and not param.mirror_or_rotate:
-            mirror = below(words(draws.positions, self.seed, _MIRROR), 2) == 1
-        vertical = draws.chance(Draw.MIRROR_VERTICAL, 0.5) if param.mirror_vertical and self._random else None
+        if -1 in self._axes:
+            word = words(draws.positions, self.seed, _MIRROR)
+            mirror = mirrored_instead(param, draws) if param.mirror_or_rotate else below(word, 2) == 1
+        vertical = draws.chance(Draw.MIRROR_VERTICAL, 0.5) if -2 in self._axes else None
         return mirror, vertical
 
     def __call__(self, images: Tensor | Sequence[Tensor], drawn: Drawn, table: Tensor | None = None) -> Tensor:

@@ -102,6 +102,11 @@ class Site:
         return "+".join(layer.key for layer in self.layers)
 
     @property
+    def keys(self) -> set[str]:
+        """The keys of its layers."""
+        return {layer.key for layer in self.layers}
+
+    @property
     def reads(self) -> list[tuple[BuiltLayer, int]]:
         """What is read from elsewhere, each as a layer and the place among its bottoms."""
         found, made = [], set[str]()

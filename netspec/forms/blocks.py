@@ -11,7 +11,7 @@ from torch import Tensor
 
 from netspec.compiler import BuiltLayer, Compiled
 from netspec.forms.base import Form, Site, in_turn
-from netspec.forms.places import follows
+from netspec.forms.places import continued
 from netspec.layers.base import Layer, Shape
 
 _BY_VALUE = (
@@ -50,11 +50,12 @@ class Block(Form):
 
 def block_sites(compiled: Compiled) -> Iterator[Site]:
     """The longest rows of at least two layers that compute value by value."""
+    goes_on = [*continued(compiled), False]
     start = 0
     while start < len(compiled.layers):
         row = [compiled.layers[start]]
         for index in count(start):
-            if not (_is_by_value(row[-1]) and index + 1 < len(compiled.layers) and follows(compiled, index)):
+            if not (_is_by_value(row[-1]) and goes_on[index]):
                 break
             row.append(compiled.layers[index + 1])
         row = row if _is_by_value(row[-1]) else row[:-1]

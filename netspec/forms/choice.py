@@ -69,17 +69,12 @@ def choose(timed: Sequence[Timed], order: Sequence[str]) -> dict[str, str]:
     joins = dict[str, str]()
     for entry in worth:
         if not _is_row(entry.site, place):
-            keys = _keys(entry.site)
-            others = [row for row in rows if not _keys(row.site) & keys]
+            others = [row for row in rows if not row.site.keys & entry.site.keys]
             saved_by_others, taken_of_others = _best_rows(others, place)
             if saved_by_others + entry.gain > saved:
                 rows, saved, taken = others, saved_by_others, taken_of_others
                 joins[entry.site.key] = entry.best
     return taken | joins
-
-
-def _keys(site: Site) -> set[str]:
-    return {layer.key for layer in site.layers}
 
 
 def _is_row(site: Site, place: Mapping[str, int]) -> bool:

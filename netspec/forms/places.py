@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from netspec.compiler import BuiltLayer, Compiled
 from netspec.forms.base import FORMS, JOINING_FORMS, Form, Site
@@ -14,33 +15,36 @@ def sites(compiled: Compiled) -> list[Site]:
     return [*_rows(compiled), *_joins(compiled)]
 
 
-def follows(compiled: Compiled, index: int) -> bool:
-    """Whether the layer after that of an index alone reads its only top, which is nothing that the net puts out."""
-    layer, following = compiled.layers[index : index + 2]
-    is_row = following.node.bottoms == layer.node.tops and not following.node.param.propagate_down
-    return is_row and _reader(compiled, index) is following
+def continued(compiled: Compiled) -> list[bool]:
+    """Of each layer but the last whether the next one alone reads its only top, which is nothing that the net puts
+    out."""
+    layers = compiled.layers
+    return [
+        reader is following and following.node.bottoms == layer.node.tops and not following.node.param.propagate_down
+        for layer, following, reader in zip(layers, layers[1:], _only_readers(compiled), strict=False)
+    ]
 
 
 def _rows(compiled: Compiled) -> Iterator[Site]:
     longest = max(map(len, FORMS), default=0)
+    goes_on = [*continued(compiled), False]
     for start in range(len(compiled.layers)):
-        row = list(_row(compiled, start, longest))
+        row = list(_row(compiled, goes_on, start, longest))
         for length in range(len(row), 0, -1):
             types = tuple(layer.node.param.type for layer in row[:length])
             yield from _site(compiled, row[:length], FORMS.get(types, []))
 
 
-def _row(compiled: Compiled, start: int, longest: int) -> Iterator[BuiltLayer]:
+def _row(compiled: Compiled, goes_on: Sequence[bool], start: int, longest: int) -> Iterator[BuiltLayer]:
     """Layers from one on, each of which alone reads what the one before it made."""
-    layers = compiled.layers
-    yield layers[start]
-    for index in range(start, min(start + longest, len(layers)) - 1):
-        if not follows(compiled, index):
+    for index in range(start, start + longest):
+        yield compiled.layers[index]
+        if not goes_on[index]:
             return
-        yield layers[index + 1]
 
 
 def _joins(compiled: Compiled) -> Iterator[Site]:
+    readers = _only_readers(compiled)
     makers: dict[str, int] = {}
     for index, join in enumerate(compiled.layers):
         branches = [makers[name] for name in join.node.bottoms if name in makers]
@@ -48,7 +52,7 @@ def _joins(compiled: Compiled) -> Iterator[Site]:
         if 1 < len(branches) == len(join.node.bottoms) and len(kinds) == 1:
             layers = [*(compiled.layers[branch] for branch in branches), join]
             forms = JOINING_FORMS.get((kinds.pop(), join.node.param.type), [])
-            is_alone = all(_reader(compiled, branch) is join for branch in branches)
+            is_alone = all(readers[branch] is join for branch in branches)
             if is_alone and not any(layer.node.param.propagate_down for layer in layers):
                 yield from _site(compiled, layers, forms)
         makers.update(dict.fromkeys(join.node.tops, index))
@@ -56,29 +60,27 @@ def _joins(compiled: Compiled) -> Iterator[Site]:
 
 def _site(compiled: Compiled, layers: Sequence[BuiltLayer], forms: Sequence[type[Form]]) -> Iterator[Site]:
     """A site of layers, with those of the forms that fit there; none where none does."""
+    if not forms:
+        return
     site = Site(tuple(layers), (), ())
     bottoms = tuple(compiled.shapes[layer.node.bottoms[place]] for layer, place in site.reads)
     modules = [layer.module for layer in layers]
     if fitting := tuple(kind for kind in forms if kind.fits(modules, bottoms)):
-        yield Site(tuple(layers), bottoms, fitting)
+        yield replace(site, bottoms=bottoms, forms=fitting)
 
 
-def _reader(compiled: Compiled, index: int) -> BuiltLayer | None:
-    """The only layer that reads the only top of that at an index; None where there are others, or the net puts the top
-    out or counts it toward the loss."""
-    tops = compiled.layers[index].node.tops
-    if len(tops) != 1 or tops[0] in compiled.loss_weights:
-        return None
-    readers = list(_readers(compiled, index + 1, tops[0]))
-    return readers[0] if len(readers) == 1 else None
-
-
-def _readers(compiled: Compiled, start: int, blob: str) -> Iterator[BuiltLayer | None]:
-    """The layers from `start` on that read a blob before another is made under its name, once for each bottom, and
-    None for the caller."""
-    for layer in compiled.layers[start:]:
-        yield from [layer] * layer.node.bottoms.count(blob)
-        if blob in layer.node.tops:
-            return
-    if blob in compiled.graph.outputs:
-        yield None
+def _only_readers(compiled: Compiled) -> list[BuiltLayer | None]:
+    """Of each layer the only one that reads its only top; None where there are others, or the net puts the top out or
+    counts it toward the loss."""
+    readers: list[list[BuiltLayer | None]] = [[] for _ in compiled.layers]  # None is the caller
+    makers: dict[str, int] = {}
+    for index, layer in enumerate(compiled.layers):
+        for name in layer.node.bottoms:
+            if name in makers:
+                readers[makers[name]].append(layer)
+        makers.update(dict.fromkeys(layer.node.tops, index))
+    for name in (*compiled.graph.outputs, *compiled.loss_weights):
+        if name in makers:
+            readers[makers[name]].append(None)
+    alone = [len(layer.node.tops) == 1 == len(found) for layer, found in zip(compiled.layers, readers, strict=True)]
+    return [found[0] if is_alone else None for found, is_alone in zip(readers, alone, strict=True)]

@@ -42,7 +42,7 @@ class StaticBatches:
 
     def take(self, batches: Sequence[PendingInputs]) -> bool:
         """Copy batches into the tensors; whether they fit: of others nothing is copied."""
-        if _forms(batches) != _forms(self.batches):
+        if _kinds(batches) != _kinds(self.batches):
             return False
         for batch, static in zip(batches, self.batches, strict=True):
             for given, place in zip(batch.tensors, static.tensors, strict=True):
@@ -50,7 +50,7 @@ class StaticBatches:
         return True
 
 
-def _forms(batches: Sequence[PendingInputs]) -> list[tuple[object, list[tuple[torch.Size, torch.dtype]]]]:
+def _kinds(batches: Sequence[PendingInputs]) -> list[tuple[object, list[tuple[torch.Size, torch.dtype]]]]:
     """What batches must agree in to be made by the same operations."""
     return [(batch.key, [(given.shape, given.dtype) for given in batch.tensors]) for batch in batches]
 

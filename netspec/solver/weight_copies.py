@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from netspec.forms import Form
 from netspec.layers.convolution import BaseConvolution
 from netspec.layers.inner_product import InnerProduct
 from netspec.net import Net
@@ -32,8 +33,9 @@ class WeightCopies:
     each pass, to the bit. Whoever changes a weight must call `take` before the next pass."""
 
     def __init__(self, net: Net) -> None:
-        exact = _read_as_they_are(net)
-        layers = [layer.module for layer in net.compiled.layers if layer.key not in exact]
+        forms = [module for module in net.modules() if isinstance(module, Form)]
+        exact = {layer for form in forms if not form.reads_rounded for layer in form.of}
+        layers = [layer.module for layer in net.compiled.layers if layer.module not in exact]
         self._places = [
             (layer, name, weight)
             for layer in layers
@@ -63,9 +65,3 @@ class WeightCopies:
         finally:
             for layer, name, weight in self._places:
                 layer._parameters[name] = weight
-
-
-def _read_as_they_are(net: Net) -> set[str]:
-    """The keys of the layers whose forms must not read copies."""
-    taken = [(site, kind) for site in net.sites for kind in site.forms if net.forms.get(site.key) == kind.name]
-    return {layer.key for site, kind in taken if not kind.reads_rounded for layer in site.layers}
