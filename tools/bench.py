@@ -89,14 +89,24 @@ def measure(args: argparse.Namespace) -> Iterator[Result]:
     batch = args.batch or BATCH_WITH_DATA
     settings = Settings(batch, args.rounds, args.seconds, args.device, args.mode)
     if args.what == "nets":
-        from bench_steps import measure_step
-
-        for name in args.nets or BATCHES:
-            own = BATCHES[name] if args.device == "cpu" else BATCH_ON_A_GPU
-            yield from measure_step(name, replace(settings, batch=args.batch or own))
+        yield from measure_nets(args, settings)
         return
     with TemporaryDirectory() as folder:
         yield from measure_data(args, settings, Path(folder))
+
+
+def measure_nets(args: argparse.Namespace, settings: Settings) -> Iterator[Result]:
+    """The results of one batch again and again; on a GPU in fast mode how near that comes to its limits too."""
+    from bench_steps import measure_step
+
+    is_gpu = settings.kind == "cuda"
+    for name in args.nets or BATCHES:
+        own = replace(settings, batch=args.batch or (BATCH_ON_A_GPU if is_gpu else BATCHES[name]))
+        yield from measure_step(name, own)
+        if is_gpu and args.mode == "fast":
+            from bench_gpu import measure_limits
+
+            yield from measure_limits(name, own)
 
 
 def measure_data(args: argparse.Namespace, settings: Settings, folder: Path) -> Iterator[Result]:

@@ -25,6 +25,11 @@ class Settings:
     device: str
     mode: str = "default"
 
+    @property
+    def kind(self) -> str:
+        """That of the device: cpu or cuda."""
+        return torch.device(self.device).type
+
 
 @dataclass(frozen=True)
 class Result:
@@ -117,7 +122,7 @@ class Rounds:
 
 def run_rounds(sides: Sequence[Side], settings: Settings) -> Rounds:
     """Rounds until as many were quiet as are asked for, or three times as many have been."""
-    iterations = [_iterations(side, settings.seconds) for side in sides]
+    iterations = [turn_iterations(side, settings.seconds) for side in sides]
     rounds = Rounds()
     for _ in range(_TRIES * settings.rounds):
         rounds.calibrations.append(_calibration())
@@ -127,7 +132,7 @@ def run_rounds(sides: Sequence[Side], settings: Settings) -> Rounds:
     return rounds
 
 
-def _iterations(side: Side, seconds: float) -> int:
+def turn_iterations(side: Side, seconds: float) -> int:
     """How many iterations fill a side of a round; the first turn is slow."""
     side.turn(1)
     return max(1, round(seconds / side.turn(1).seconds))

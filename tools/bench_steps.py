@@ -21,7 +21,7 @@ from netspec.schema.netspec_pb2 import Precision, SolverParameter
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
 
 TAX = {"cpu": 0.98, "cuda": 0.99}
-"""The marks against the tuned loop, by the type of device: what the engine may cost."""
+"""The marks against the tuned loop, by the kind of device: what the engine may cost."""
 
 FAST = {
     "cpu": {
@@ -61,10 +61,9 @@ def measure_step(name: str, settings: Settings) -> list[Result]:
         check_losses(name, sides, is_bf16)
         rounds = run_rounds(list(sides.values()), settings)
     solver.close()
-    kind = torch.device(settings.device).type
-    against_plain = {"exact": 1.0, "default": None, "fast": FAST[kind][name]}[settings.mode]
+    against_plain = {"exact": 1.0, "default": None, "fast": FAST[settings.kind][name]}[settings.mode]
     return [
-        rounds.result(name, f"{settings.mode} step / tuned loop's", (1, 2), settings.batch, TAX[kind]),
+        rounds.result(name, f"{settings.mode} step / tuned loop's", (1, 2), settings.batch, TAX[settings.kind]),
         rounds.result(name, f"{settings.mode} step / plain loop's", (0, 2), settings.batch, against_plain),
     ]
 
@@ -99,7 +98,7 @@ def work_of(name: str, solver: Solver, settings: Settings) -> Work:
         [(param.lr_mult, param.decay_mult) for param in params],
         images.cpu().contiguous().numpy(),
         labels.long().cpu().numpy(),
-        settings.mode == "fast" and torch.device(settings.device).type == "cuda",
+        settings.mode == "fast" and settings.kind == "cuda",
     )
 
 

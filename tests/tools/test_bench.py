@@ -9,7 +9,10 @@ import sys
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import bench_feeding
+import bench_gpu
 import bench_rounds
 import bench_steps
 import pytest
@@ -198,6 +201,67 @@ def test_random_bits_hit_the_ratio(ratio: float) -> None:
     assert float((y == 0).float().mean()) == pytest.approx(ratio, abs=0.01)
 
 
+# --- what only a GPU shows --------------------------------------------------------------------------------------------
+
+
+class Still:
+    """A side, and its run, of which an iteration takes four milliseconds."""
+
+    def turn(self, iterations: int) -> Turn:
+        return Turn(0.004, 1)
+
+    def step(self, iterations: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Profile:
+    """A profiler that has seen two kernels of a millisecond each, and an operation of the CPU."""
+
+    def __init__(self, activities: list[object]) -> None:
+        self.activities = activities
+
+    def __enter__(self) -> Profile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def events(self) -> list[SimpleNamespace]:
+        span = SimpleNamespace(elapsed_us=lambda: 1000.0)
+        kinds = (SimpleNamespace(name=name) for name in ("CUDA", "CPU", "CUDA"))
+        return [SimpleNamespace(device_type=kind, time_range=span) for kind in kinds]
+
+
+def test_limits_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an iteration's 4 ms kernels take 2; 1,024 images in 4 ms are 256,000 a second, of which the floor, 0.11 s for
+    100,000, makes 0.28."""
+    monkeypatch.setattr(bench_gpu, "profile", Profile)
+    monkeypatch.setattr(bench_gpu, "_ready", lambda name, settings: (Still(), Still(), 1))
+    kernels, floor = bench_gpu.measure_limits("nin_imagenet", SETTINGS)
+    assert (kernels.value, kernels.mark, kernels.met) == (pytest.approx(0.5), ">= 0.97", False)
+    assert (floor.value, floor.mark, floor.met) == (pytest.approx(0.2816), ">= 0.25", True)
+    assert floor.netspec == pytest.approx(256_000)
+    assert set(bench_gpu.FLOORS) == set(NETS)
+
+
+def test_a_solver_is_ready_to_be_measured(one_thread: None) -> None:
+    """What the limits are measured of trains with the batch that is asked for, its forms chosen."""
+    solver, side, iterations = bench_gpu._ready("nin_imagenet", replace(SETTINGS, mode="default"))
+    assert solver.net.blob_shapes["data"][0] == SETTINGS.batch
+    assert solver.net.forms
+    assert side.turn(iterations).seconds > 0
+
+
+def test_feeding_a_gpu_is_held_against_its_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value is the share of two million images a second."""
+    speeds = iter([1e6, 3e6, 2.5e6])
+    result = bench_feeding._share_of_mark(lambda: next(speeds), replace(SETTINGS, rounds=3))
+    assert (result.least, result.value, result.most, result.met) == (0.5, 1.25, 1.5, True)
+
+
 # --- rounds -----------------------------------------------------------------------------------------------------------
 
 
@@ -235,11 +299,6 @@ def test_rounds_go_on_until_enough_were_quiet(monkeypatch: pytest.MonkeyPatch) -
     """Contended rounds are made up for, up to three times as many as are asked for."""
     calibrations = iter([1.2, 1.0, 5.0, 5.0, 1.1, 1.0])
     monkeypatch.setattr(bench_rounds, "_calibration", lambda: next(calibrations))
-
-    class Still:
-        def turn(self, iterations: int) -> Turn:
-            return Turn(1, 1)
-
     done = run_rounds([Still()], replace(SETTINGS, rounds=2))
     assert (len(done.turns), done.quiet) == (5, [1, 4])
 
