@@ -107,7 +107,7 @@ def test_no_value_depends_on_the_engine(build):
     torch.testing.assert_close(forced(x), plain(x))
 
 
-@pytest.mark.parametrize(("channels", "size"), [(6, (4, 4)), (6, (2, 3)), (6, (1, 1)), (6, (5, 5)), (256, (2, 3))])
+@pytest.mark.parametrize(("channels", "size"), [(6, (4, 4)), (6, (2, 3)), (6, (1, 1)), (6, (5, 5)), (512, (2, 2))])
 def test_channels_last(build, channels, size):
     """In channels-last memory tops and gradients are what they are in the other, and the top stays in it; small maps
     of many channels are convolved out of it."""

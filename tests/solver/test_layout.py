@@ -21,7 +21,7 @@ layer { name: "data" type: "Input" top: "x" input_param { shape { dim: [1, 8, 6,
 layer { name: "light" type: "Convolution" bottom: "x" top: "a"
   convolution_param { num_output: 8 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
 layer { name: "heavy" type: "Convolution" bottom: "a" top: "b"
-  convolution_param { num_output: 4096 kernel_size: 3 pad: 1 } }
+  convolution_param { num_output: 16384 kernel_size: 3 pad: 1 } }
 layer { name: "point" type: "Convolution" bottom: "a" top: "c" convolution_param { num_output: 8 kernel_size: 1 } }
 layer { name: "row" type: "Convolution" bottom: "x" top: "r"
   convolution_param { num_output: 8 kernel_size: 6 weight_filler { type: "xavier" } } param { name: "w" } }
