@@ -69,17 +69,21 @@ SETTINGS = Settings(batch=2, rounds=1, seconds=0.01, device="cpu", mode="exact")
 
 @pytest.fixture
 def one_thread() -> None:
+    """One thread, and the same random numbers whatever ran before."""
     torch.set_num_threads(1)
+    torch.manual_seed(1)
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_nets_by_hand_are_those_of_the_zoo(name: str, one_thread: None) -> None:
-    """With netspec's weights, which come in the same order, all sides have the same loss on the same images."""
-    solver = bench_steps.open_solver(name, SETTINGS, RESIDENT)
+    """With netspec's weights, which come in the same order, all sides have the same loss on the same images. Of eight:
+    over the values of two that are left of small maps, BatchNorm makes 1e-5 of rounding."""
+    settings = replace(SETTINGS, batch=8)
+    solver = bench_steps.open_solver(name, settings, RESIDENT)
     bench_steps.fill(solver)
-    work = bench_steps.work_of(name, solver, SETTINGS)
+    work = bench_steps.work_of(name, solver, settings)
     tuned = work.tuned_loop(bench_steps.take_forms(solver), is_bf16=False, layout=torch.channels_last)
-    losses = [side.losses(1)[0] for side in (work.loop(), tuned, bench_steps.Ours(solver, SETTINGS))]
+    losses = [side.losses(1)[0] for side in (work.loop(), tuned, bench_steps.Ours(solver, settings))]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
 
 
