@@ -14,7 +14,6 @@ SOLVER = Path(__file__).parent / "solver" / "digits.solver"
 
 PROGRAM = """
 import resource
-import statistics
 import sys
 
 import torch
@@ -31,7 +30,7 @@ for turn in range(30):
         blob[:: 1 << 16] = 1
     del blob, blobs
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(statistics.median_high(faults))
+print(*faults[10:])
 """
 
 
@@ -39,13 +38,13 @@ print(statistics.median_high(faults))
 @pytest.mark.parametrize("count", ["1", "6"])
 def test_pages_are_not_asked_for_again(count: str) -> None:
     """Blobs that are freed and allocated anew, 3 GiB too, cost page faults by default, and nearly none once memory is
-    kept; not so in a few turns, where something small has come to lie in their place and they move on."""
-    faults = {
-        way: int(subprocess.run([sys.executable, "-c", PROGRAM, way, count], capture_output=True, check=True).stdout)
+    kept: in three of four turns at least, as they move on where something small has come to lie in their place."""
+    kept, returned = (
+        [int(text) for text in subprocess.check_output([sys.executable, "-c", PROGRAM, way, count]).split()]
         for way in ("kept", "returned")
-    }
-    assert faults["returned"] > 100
-    assert faults["kept"] < faults["returned"] / 10
+    )
+    assert min(returned) > 100
+    assert sorted(kept)[14] < min(returned) / 10
 
 
 def test_another_system_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from bench_data import ImageFolder, open_loader
-from bench_rounds import Result, Settings, now
+from bench_rounds import Result, Settings, judged, now
 from google.protobuf import text_format
 
 from netspec.data import Data, read_mean
@@ -116,9 +116,8 @@ def _rate(step: Callable[[], object], settings: Settings) -> float:
 def _share_of_mark(ours: Callable[[], float], settings: Settings) -> Result:
     """The speed on a GPU, which is held against images/s: no DataLoader comes near."""
     speeds = [ours() for _ in range(settings.rounds)]
-    least, value, most = (of(speeds) / ON_A_GPU for of in (min, median, max))
-    what = f"next epochs / {ON_A_GPU:,} images/s"
-    return Result("data", what, None, median(speeds), value, least, most, ">= 1", value >= 1)
+    shares = [speed / ON_A_GPU for speed in speeds]
+    return judged("data", f"next epochs / {ON_A_GPU:,} images/s", shares, 1, netspec=median(speeds))
 
 
 def _compare(
@@ -128,5 +127,4 @@ def _compare(
     rounds = [(by_hand(), ours()) for _ in range(settings.rounds)]
     ratios = [own / theirs for theirs, own in rounds]
     theirs, own = (median(column) for column in zip(*rounds, strict=True))
-    value = median(ratios)
-    return Result("data", what, theirs, own, value, min(ratios), max(ratios), f">= {mark:g}", value >= mark)
+    return judged("data", what, ratios, mark, theirs, own)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from statistics import median
 
 from bench_resident import RESIDENT
-from bench_rounds import Here, Result, Settings, now, turn_iterations
+from bench_rounds import Here, Result, Settings, judged, now, turn_iterations
 from bench_steps import open_solver, take_forms
 from torch.profiler import ProfilerActivity, profile
 
@@ -34,14 +34,14 @@ def measure_limits(name: str, settings: Settings) -> Iterator[Result]:
         for _ in range(settings.rounds)
     ]
     solver.close()
-    yield _result(name, "kernel time / wall", None, shares, 0.97)
+    yield judged(name, "kernel time / wall", shares, 0.97)
 
     solver, side, iterations = _ready(name, replace(settings, batch=LARGE_BATCH))
     speeds = [LARGE_BATCH / side.turn(iterations).seconds for _ in range(settings.rounds)]
     solver.close()
     shares = [speed * FLOORS[name] / 100_000 for speed in speeds]
     what = f"an H100's floor / step of {LARGE_BATCH}"
-    yield _result(name, what, median(speeds), shares, 0.25 if name in _SMALL else 0.4)
+    yield judged(name, what, shares, 0.25 if name in _SMALL else 0.4, netspec=median(speeds))
 
 
 def _ready(name: str, settings: Settings) -> tuple[Solver, Here, int]:
@@ -59,8 +59,3 @@ def _kernel_seconds(solver: Solver, iterations: int, device: str) -> float:
         now(device)
     spans = [event.time_range for event in profiler.events() or () if event.device_type.name == "CUDA"]
     return sum((span.elapsed_us() for span in spans), start=0.0) / 1e6 / iterations
-
-
-def _result(name: str, what: str, speed: float | None, shares: list[float], mark: float) -> Result:
-    value = median(shares)
-    return Result(name, what, None, speed, value, min(shares), max(shares), f">= {mark:g}", value >= mark)

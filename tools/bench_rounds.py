@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Protocol
 
@@ -47,6 +47,20 @@ class Result:
     met: bool | None
     rounds: int = 0
     dropped: int = 0
+
+
+def judged(
+    net: str,
+    what: str,
+    values: Sequence[float],
+    mark: float | None,
+    by_hand: float | None = None,
+    netspec: float | None = None,
+) -> Result:
+    """The result whose value is the median of these; a mark is the least that it should be."""
+    value = median(values)
+    text, met = ("", None) if mark is None else (f">= {mark:g}", value >= mark)
+    return Result(net, what, by_hand, netspec, value, min(values), max(values), text, met)
 
 
 @dataclass(frozen=True)
@@ -114,10 +128,8 @@ class Rounds:
         quiet = self.quiet
         theirs, ours = ([self.turns[index][side].seconds for index in quiet] for side in pair)
         ratios = [other / own for other, own in zip(theirs, ours, strict=True)]
-        value, count = median(ratios), len(self.turns)
-        text, met = ("", None) if mark is None else (f">= {mark:g}", value >= mark)
-        speeds = batch / median(theirs), batch / median(ours)
-        return Result(name, what, *speeds, value, min(ratios), max(ratios), text, met, count, count - len(quiet))
+        result = judged(name, what, ratios, mark, batch / median(theirs), batch / median(ours))
+        return replace(result, rounds=len(self.turns), dropped=len(self.turns) - len(quiet))
 
 
 def run_rounds(sides: Sequence[Side], settings: Settings) -> Rounds:

@@ -161,9 +161,10 @@ class Transform:
         """Which images are mirrored, and which are turned upside down, both (N,)."""
         param = self._param
         mirror = np.zeros(len(draws.positions), np.bool_)
-        if -1 in self._axes:
-            word = words(draws.positions, self.seed, _MIRROR)
-            mirror = mirrored_instead(param, draws) if param.mirror_or_rotate else below(word, 2) == 1
+        if -1 in self._axes and param.mirror_or_rotate:
+            mirror = mirrored_instead(param, draws)
+        elif -1 in self._axes:
+            mirror = below(words(draws.positions, self.seed, _MIRROR), 2) == 1
         vertical = draws.chance(Draw.MIRROR_VERTICAL, 0.5) if -2 in self._axes else None
         return mirror, vertical
 

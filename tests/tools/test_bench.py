@@ -259,7 +259,7 @@ def test_a_solver_is_ready_to_be_measured(one_thread: None) -> None:
     assert side.turn(iterations).seconds > 0
 
 
-def test_feeding_a_gpu_is_held_against_its_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_feeding_a_gpu_is_held_against_its_mark() -> None:
     """The value is the share of two million images a second."""
     speeds = iter([1e6, 3e6, 2.5e6])
     result = bench_feeding._share_of_mark(lambda: next(speeds), replace(SETTINGS, rounds=3))
