@@ -12,6 +12,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import torch  # after the number of its threads is said
 import torch.utils.deterministic
+from hypothesis import settings
+
+settings.register_profile("netspec", deadline=None)  # no test is about time, which others on the machine may take
+settings.load_profile("netspec")
 
 
 @pytest.fixture(autouse=True)

@@ -44,7 +44,7 @@ def at(text: str, position: tuple[int, int]) -> str:
     return text.split("\n")[position[0] - 1][position[1] - 1 :]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(nets, st.booleans())
 def test_every_field_stands_where_its_name_is(net: NetParameter, angles: bool) -> None:
     """Of any message that is printed, in braces or angle brackets, every field and no other is found at its name."""
@@ -55,7 +55,7 @@ def test_every_field_stands_where_its_name_is(net: NetParameter, angles: bool) -
         assert at(text, position).startswith(str(path[-2]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(nets)
 def test_every_field_is_found_in_one_line(net: NetParameter) -> None:
     """The same holds where all stands in one line."""

@@ -58,7 +58,7 @@ def check_message(error: SpecError, text: str) -> None:
     assert len(str(error)) < 300
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(TEXTS).flatmap(lambda text: changed(text, TOKENS)))
 def test_a_mutant_is_read_or_refused(text: str) -> None:
     """Whatever is done to a text, it is read, or refused with a SpecError that points into it."""
@@ -79,7 +79,7 @@ def mutants_of_small_net(draw: st.DrawFn) -> str:
     return " ".join(words)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(mutants_of_small_net())
 def test_a_mutant_net_is_built_or_refused(text: str) -> None:
     """A net with words exchanged is built, or refused with a SpecError that points into its text."""

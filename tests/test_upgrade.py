@@ -330,7 +330,7 @@ old_nets = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(old_nets)
 def test_an_upgraded_net_is_in_today_s_form(net: NetParameter) -> None:
     """Upgrading once is enough, loses no layer but paddings, and shows every layer in the old text."""

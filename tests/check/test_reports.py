@@ -235,7 +235,7 @@ MUTATED = 'layer { name: "data" type: "Input" top: "data" input_param { shape { 
 """The good net without its data layers."""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(changed(MUTATED, TOKENS))
 def test_a_mutant_is_checked(text: str) -> None:
     """Whatever is done to a text, a check ends, and refuses what cannot be read or built."""

@@ -11,7 +11,7 @@ from netspec.data.crops import Drawn, cut, cut_on_device, padded
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 3, 7, 9), dtype=np.uint8)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 7), st.integers(1, 9), st.integers(0, 2**32), st.booleans(), st.booleans())
 def test_numpy_and_torch_cut_the_same(height, width, seed, one_place, vertical):
     """Any windows and any turns give what cutting each image by hand gives, to the bit."""

@@ -95,7 +95,7 @@ def test_alpha_is_dropped_when_asked():
     assert decode(encoded_datum(png(1, 1, kind=6, rows=b"\0\1\2\3\4"), 0), True).ravel().tolist() == [3, 2, 1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.randoms(use_true_random=False), st.integers(1, 8), st.floats(0, 1))
 def test_damaged_jpegs_decode_or_are_refused(random, flips, share):
     """A JPEG with changed bytes or a lost end gives an image of 8 bits or a DataError, and nothing else."""

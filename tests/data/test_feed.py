@@ -103,7 +103,7 @@ def stream(source, batches):
     return [tuple(top.numpy().tobytes() for top in source.next()) for _ in range(batches)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=4), st.integers(1, 7), st.integers(0, 2**40), st.booleans())
 def test_taken_up_anywhere_the_stream_goes_on(path, places, batch, seed, shuffle):
     """From any position, jumped to in any order, come the batches of an uninterrupted run, to the bit."""

@@ -180,7 +180,7 @@ def test_the_shape_is_the_stated_one(name, kind):
         assert isinstance(images, list) or torch.equal(images, stored)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(RECIPES)), st.lists(st.integers(1, 11), max_size=4), st.integers(0, 2**40))
 def test_a_batch_split_anywhere_has_the_same_pixels(name, cuts, seed):
     """What becomes of an image depends on the seed and its position, not on its batch, to the bit."""

@@ -107,7 +107,7 @@ def messages(draw):
     return param
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(messages(), st.sampled_from([TRAIN, TEST]), st.sampled_from([1, 3]))
 def test_any_message_is_refused_or_obeyed(param, phase, channels):
     """Whatever the fields hold, a LayerError names one of them, or images of the stated shape come out."""

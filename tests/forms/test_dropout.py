@@ -3,7 +3,7 @@
 import pytest
 import torch
 from google.protobuf import text_format
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netspec.forms.dropout import RandomBits, kept
@@ -64,7 +64,6 @@ def test_seed():
     assert not torch.equal(first, second)
 
 
-@settings(deadline=None)
 @given(shape=st.lists(st.integers(1, 5), min_size=1, max_size=5), ratio=st.sampled_from([0.3, 0.5]))
 def test_layout(shape, ratio):
     """The mask of any blob, dense or not, is whole and lies in memory as PyTorch lays the blob's copy."""

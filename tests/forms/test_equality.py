@@ -197,7 +197,7 @@ def test_refusal(case):
     assert name not in names(net_of(layers, shape, "TRAIN"))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     batch=st.integers(1, 5),
     channels=st.integers(1, 3),
@@ -221,7 +221,7 @@ def test_any_convolution(batch, channels, outputs, group, kernel, stride, pad, s
         check(name, [text, RELU], torch.randn(shape), plain, 1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     shape=st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 5), st.integers(1, 5)),
     size=st.sampled_from([1, 3, 5, 7]),

@@ -66,7 +66,7 @@ def naive_convolution(x, weight, bias, geometry, group):
     return np.concatenate(parts, 1) + bias.reshape(-1, *(1,) * len(sizes))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(case=geometries())
 def test_any_geometry(build, case):
     """The top is the sum over the taps for every number of axes, kernel, stride, pad, dilation and group."""

@@ -30,7 +30,7 @@ def text(layer_type, geometry, outputs, group, more=""):
     return f'type: "{layer_type}" top: "y" {PATH} {{ num_output: {outputs} group: {group} {sizes} {more} }}'
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(geometry=geometries(), group=st.integers(1, 3))
 def test_it_is_the_gradient_of_convolution(build, geometry, group):
     """The top is the gradient that a convolution with the same weight sends to a bottom of the top's shape."""
@@ -46,7 +46,7 @@ def test_it_is_the_gradient_of_convolution(build, geometry, group):
     torch.testing.assert_close(top - bias.reshape(-1, *(1,) * len(geometry[0])), gradient, rtol=0, atol=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(geometry=geometries())
 def test_size(build, geometry):
     """Every axis of the top is stride (H - 1) + dilation (kernel - 1) + 1 - 2 pad."""

@@ -14,7 +14,7 @@ def embed(fields=""):
     return f'name: "words" type: "Embed" embed_param {{ num_output: 3 input_dim: 4 {fields} }}'
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     indices=st.lists(st.integers(0, 3), min_size=6, max_size=6),
     bias=st.booleans(),

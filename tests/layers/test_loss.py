@@ -69,7 +69,7 @@ def cases(draw):
     return kind, scores, labels, labels_fit, gains.astype(np.float32), axis, draw(st.booleans()), mode, ignore
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(cases())
 def test_normalized_losses(build, case):
     """Over any axis, with any mode and ignored label, loss and gradient are the formula's; labels in any shape do."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 3), st.booleans(), st.integers(0, 2**32))
 def test_hinge(build, n, channels, width, squared, seed):
     """Every value of an item is a class; values and gradients are the formula's, missed margins squared with L2."""
@@ -28,7 +28,7 @@ def test_hinge(build, n, channels, width, squared, seed):
     np.testing.assert_allclose(x.grad, -signs * slope / n, rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 5), st.integers(1, 4), st.sampled_from((0, 0.5, 1, 3)), st.booleans(), st.integers(0, 2**32))
 def test_contrastive(build, n, channels, margin, legacy, seed):
     """Values and both gradients are the formula's; Caffe's gradient of a distance has 1e-4 in the divisor."""

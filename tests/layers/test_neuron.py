@@ -72,7 +72,7 @@ FORMULAS = [
 
 
 @pytest.mark.parametrize(("text", "function", "derivative"), FORMULAS, ids=[text for text, _, _ in FORMULAS])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(values=st.lists(st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 2.0]) | st.floats(-9, 9, width=32), min_size=1))
 def test_formula(build, text, function, derivative, values):
     """Value and gradient are the formula's, at its special points too, and where it is infinite or NaN."""

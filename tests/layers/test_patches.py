@@ -32,7 +32,7 @@ def brute_force(x, kernel, stride, pad, dilation):
     return columns.reshape(-1, *sizes)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), axes=st.integers(1, 4))
 def test_im2col(build, data, axes):
     """For 1 to 4 spatial axes, each with its own kernel, stride, pad and dilation, the columns are the formula's."""
@@ -72,7 +72,7 @@ def spp(height, method="MAX"):
     return f'type: "SPP" spp_param {{ pyramid_height: {height} pool: {method} }}'
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes=st.tuples(st.integers(4, 20), st.integers(4, 20)), method=st.sampled_from(["MAX", "AVE"]))
 def test_spp(build, sizes, method):
     """A level's bin is the maximum over its window, or the sum over it by the window's area, cut behind the padding."""

@@ -64,7 +64,7 @@ def pooling(method, kernel, stride, pad, floor=False, tops="y"):
     return f'type: "Pooling" {names} pooling_param {{ pool: {method} round_mode: {mode} {" ".join(fields)} }}'
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(geometry=geometries(), floor=st.booleans())
 def test_any_geometry(build, geometry, floor):
     """MAX, its places and AVE are the formula's for every size, kernel, stride, pad and rounding."""

@@ -51,7 +51,7 @@ def as_torch(layer):
     return theirs
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     timesteps=st.integers(1, 6), streams=st.integers(1, 3), values=st.lists(st.integers(1, 3), min_size=1, max_size=2)
 )

@@ -14,7 +14,7 @@ def test_euclidean_shapes(build):
     torch.testing.assert_close(layer(a, b), (a[:, 0] - b).square().sum() / 10)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 3), st.integers(1, 4), st.sampled_from((None, 0.5, 1, 3)), st.integers(2, 4), st.integers(0, 99))
 def test_smooth_l1(build, n, channels, sigma, bottoms, seed):
     """With any sigma and any weights, values and both gradients are the formula's; the weights get none."""

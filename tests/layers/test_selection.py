@@ -18,7 +18,7 @@ def numbered(*shape):
     return torch.arange(float(np.prod(shape))).reshape(shape).requires_grad_()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(indices=st.lists(st.integers(0, 3), max_size=7))
 def test_batch_reindex(build, indices):
     """Items come in any order and number, and each gets the sum of its copies' gradients."""
@@ -37,7 +37,7 @@ def test_batch_reindex_outside(build, index, shown):
         layer(torch.zeros(4, 2), torch.tensor([0, index]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_crop(build, data):
     """From `axis` on the top is what bottom 1's size leaves from the offsets on; the rest of the gradient is 0."""
@@ -66,7 +66,7 @@ def test_crop_offset_for_all_axes(build, fields, start):
     assert torch.equal(y, x[:, :, start : start + 4, start : start + 3])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(selector=st.lists(st.sampled_from([0.0, 1.0, -0.5]), min_size=1, max_size=6), axes=st.integers(0, 2))
 def test_filter(build, selector, axes):
     """Items whose selector is not 0 stay, in every top, and only they get a gradient; there may be none."""
@@ -89,7 +89,7 @@ def test_filter_before_the_first_pass(build):
     assert build('type: "Filter" top: "u"', (5, 3), (5,))(*bottoms[::2]).shape == (5, 3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(axis=st.integers(-3, 2), tiles=st.integers(1, 4))
 def test_tile(build, axis, tiles):
     """The top is numpy's tile along one axis, and each value gets the gradients of all its copies."""

@@ -18,7 +18,7 @@ def values(shape, seed=0):
     return np.random.default_rng(seed).integers(-3, 4, shape).astype(np.float64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shape=SHAPES, across=st.booleans(), eps=st.sampled_from([1e-9, 0.1]))
 def test_mvn(build, shape, across, eps):
     """Mean and deviation are those of each item or channel; the top has 4 axes, whatever the bottom has."""
@@ -58,7 +58,7 @@ REDUCTIONS = {
 }
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(shape=SHAPES, operation=st.sampled_from(list(REDUCTIONS)), coeff=st.sampled_from([1, -0.25]), data=st.data())
 def test_reduction(build, shape, operation, coeff, data):
     """Every operation is its formula over `axis`, from either end, and all after it; so is its gradient."""
@@ -79,7 +79,7 @@ def best(row, top_k):
     return sorted(range(len(row)), key=lambda i: (row[i], i), reverse=True)[:top_k]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(shape=SHAPES, out_max_val=st.booleans(), data=st.data())
 def test_arg_max_along_an_axis(build, shape, out_max_val, data):
     """With an axis the indices, or the values in their place, lie along it, the larger index first among ties."""
@@ -94,7 +94,7 @@ def test_arg_max_along_an_axis(build, shape, out_max_val, data):
     np.testing.assert_array_equal(layer(torch.from_numpy(x)).numpy(), expected)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(shape=st.lists(st.integers(1, 3), min_size=1, max_size=5).map(tuple), out_max_val=st.booleans(), data=st.data())
 def test_arg_max_of_items(build, shape, out_max_val, data):
     """Without an axis each item counts as one row; the values stand behind the indices; there are 3 axes or more."""

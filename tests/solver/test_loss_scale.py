@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 from google.protobuf import text_format
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netspec import Net
@@ -43,7 +43,6 @@ def gradient(net: Net, name: str = "ip") -> torch.Tensor | None:
     return net.layer_params[name][0].grad
 
 
-@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=40))
 def test_the_rule_is_grad_scalers(overflows: list[bool]) -> None:
     """Whatever overflows when, scale, gradients and verdicts are those of torch.amp.GradScaler."""

@@ -189,7 +189,7 @@ def blobs_of(multipliers: Sequence[Multipliers], draw: np.random.Generator, prec
 
 
 @pytest.mark.parametrize("solver_type", TYPES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data(), multipliers=st.lists(BLOB, min_size=1, max_size=6), seed=st.integers(0, 2**31))
 def test_every_iteration_is_caffes(
     solver_type: str, data: st.DataObject, multipliers: list[Multipliers], seed: int

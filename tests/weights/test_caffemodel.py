@@ -219,7 +219,7 @@ def test_truncated_files_do_not_load(tmp_path: Path, kept: int) -> None:
     assert torch.equal(net.layer_params["ip"][0], before)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**6), st.binary(min_size=1, max_size=4))
 def test_changed_bytes(tmp_path: Path, place: int, new: bytes) -> None:
     """Whatever bytes are changed, a file is read or refused; nothing else happens."""

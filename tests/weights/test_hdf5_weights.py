@@ -162,7 +162,7 @@ def small_file() -> bytes:
 SMALL = small_file()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(SMALL) - 1), st.integers(0, 255))
 def test_changed_bytes(tmp_path: Path, place: int, new: int) -> None:
     """Whatever byte is changed, a file is read or refused; nothing else happens."""

@@ -25,7 +25,7 @@ blobs = st.lists(arrays.arrays(np.uint32, shapes, elements=bits), min_size=1, ma
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0/."), min_size=1, max_size=8)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(names, blobs, min_size=1, max_size=4), st.sampled_from(FILES))
 def test_round_trip(tmp_path: Path, drawn: dict[str, list[np.ndarray]], file: str) -> None:
     """Blobs of any names, shapes and bits (NaN with a payload, denormals) come back as they were."""
