@@ -62,16 +62,6 @@ class Scores:
         best: NDArray[np.int64] = self.scores.argmax(1).astype(np.int64)
         return best
 
-    def top(self, count: int) -> float | None:
-        """The share of the images whose right class is among the `count` best, where labels are known. Of equal scores
-        the lower class goes first, as in `predictions`."""
-        if self.labels is None:
-            return None
-        own = self.scores[np.arange(len(self.labels)), self.labels][:, None]
-        before = np.arange(self.scores.shape[1]) < self.labels[:, None]
-        better = (self.scores > own) | ((self.scores == own) & before)
-        return float((better.sum(1) < count).mean())
-
     def save(self, path: str | Path) -> None:
         """Write a score file (.npz), whole or not at all; SnapshotError where that fails."""
         arrays: dict[str, Any] = {

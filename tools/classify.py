@@ -33,7 +33,7 @@ def main() -> None:
         scorer.close()
     for key, row in zip(scores.keys, scores.scores, strict=True):
         print(f"---------- Prediction for {key} ----------")
-        for number in row.argsort(kind="stable")[::-1][: args.top]:
+        for number in (-row).argsort(kind="stable")[: args.top]:
             print(f'{row[number]:.4f} - "{scores.classes[number] if scores.classes else f"class {number}"}"')
 
 

@@ -38,6 +38,7 @@ def main() -> None:
     from dataclasses import replace
 
     from netspec import log_to_stderr, readable_errors
+    from netspec.evaluation import top_accuracy
     from netspec.files import refuse_unwritable
     from netspec.scoring import Scorer, parse_crops
 
@@ -57,9 +58,9 @@ def main() -> None:
         scorer.close()
         count, windows = len(scores.keys), f"{len(crops)} window{'s' if len(crops) > 1 else ''} each"
         print(f"{args.out}: {count} images, {windows}, {scorer.classes} classes, {args.kind}")
-        for k in (1, 5):
-            if (share := scores.top(k)) is not None and k < scorer.classes:
-                print(f"{'accuracy' if k == 1 else f'top-{k}'} = {share:.6g}")
+        for k in (1, 5) if scores.labels is not None else ():
+            if k < scorer.classes:
+                print(f"{'accuracy' if k == 1 else f'top-{k}'} = {top_accuracy(scores, k).value:.6g}")
         print(f"{scorer.seconds:.2f} s, {count / scorer.seconds:.0f} images/s on {args.device}")
 
 

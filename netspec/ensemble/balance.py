@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.ensemble.rule import Array, from_logs, log_probabilities
+from netspec.ensemble.rule import Array, like, log_probabilities, softmax
 from netspec.ensemble.transport import Transport
 from netspec.errors import DataError
 from netspec.scores import Scores
 
 _FINENESS = 2.0**20
 """Steps of a logarithm of 1: what is closer counts as equal."""
+
+_LEAST = -(2.0**16)
+"""What is less probable counts as this, so that the sums of `Transport` stay exact for any scores."""
 
 
 def balance(scores: Scores, proportions: Sequence[float] = (), strength: float = 1.0) -> Scores:
@@ -25,10 +28,10 @@ def balance(scores: Scores, proportions: Sequence[float] = (), strength: float =
     wanted = _wanted(scores, proportions, strength)
     if not strength:
         return scores
-    logs = log_probabilities(scores)
+    logs = np.maximum(log_probabilities(scores), _LEAST)
     transport = Transport(np.rint(logs * _FINENESS).astype(np.int64))
     transport.move_to(wanted)
-    balanced = from_logs(scores, logs + transport.prices() / _FINENESS)
+    balanced = like(scores, softmax(logs + transport.prices() / _FINENESS))
     return _with_predictions(balanced, transport.classes)
 
 

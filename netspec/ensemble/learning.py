@@ -89,7 +89,13 @@ def check_validation(validation: Sequence[Scores], members: Sequence[Scores]) ->
         raise DataError(f"{len(validation)} score files for validation, but {len(members)} to combine")
     for known, member in zip(validation, members, strict=True):
         check_classes(known, member)
-        if np.array_equal(known.scores, member.scores):
-            raise DataError(f"{known.origin}: these are the scores to combine; leave them out of the validation")
+        if _of_the_same_images(known, member):
+            raise DataError(f"{known.origin}: these are the images to combine; leave them out of the validation")
     if validation[0].labels is None:
         raise DataError(f"{validation[0].origin}: no labels, so it is nothing to validate with")
+
+
+def _of_the_same_images(known: Scores, member: Scores) -> bool:
+    """As far as one can tell: many sets have the keys 0, 1, 2 and so on."""
+    labelled = known.labels is not None and np.array_equal(known.labels, member.labels)  # type: ignore[arg-type]
+    return np.array_equal(known.scores, member.scores) or (labelled and known.keys == member.keys)

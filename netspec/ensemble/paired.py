@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 
 from netspec.ensemble.align import align
-from netspec.evaluation.hits import labels_of
+from netspec.evaluation.hits import DEVIATIONS, labels_of
 from netspec.scores import Scores
-
-_DEVIATIONS = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Paired:
         2005)."""
         cases, differing = self.cases + 2, self.won + self.lost + 1
         centre = (self.won - self.lost) / cases
-        reach = _DEVIATIONS * math.sqrt(differing / cases - centre**2) / math.sqrt(cases)
+        reach = DEVIATIONS * math.sqrt(differing / cases - centre**2) / math.sqrt(cases)
         return max(-1.0, centre - reach), min(1.0, centre + reach)
 
     @property

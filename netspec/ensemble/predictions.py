@@ -56,5 +56,5 @@ def _unnumbered(keys: Sequence[str]) -> Sequence[str]:
 
 def _submitted(scores: Scores) -> list[str]:
     """What stands for each class in a predictions file."""
-    names = scores.classes or tuple(map(str, range(scores.scores.shape[1])))
-    return [wnid[0] if (wnid := _WNID.match(name)) else name for name in names]
+    names = scores.classes or [""] * scores.scores.shape[1]
+    return [wnid[0] if (wnid := _WNID.match(name)) else name or str(number) for number, name in enumerate(names)]

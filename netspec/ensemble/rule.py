@@ -75,7 +75,7 @@ def combine(members: Sequence[Scores], weights: Sequence[float], rule: Rule) -> 
     weighted = ((share, member) for share, member in zip(shares, members, strict=True) if share)
     total = np.asarray(sum(share * contribution(member, rule) for share, member in weighted))
     if rule.method == "geometric":
-        total = _softmax(total)
+        total = softmax(total)
     elif rule.scores == "softmax":
         total = total / total.sum(1, keepdims=True)
     return like(members[0], total, rule.scores)
@@ -86,20 +86,22 @@ def like(member: Scores, scores: Array, kind: str = "softmax") -> Scores:
     return Scores(scores.astype(np.float32), member.keys, member.labels, member.classes, kind, "ensemble")
 
 
-def from_logs(member: Scores, logs: Array) -> Scores:
-    """Scores of the same images by the ensemble, from logarithms (N, C) that may lack a constant a row."""
-    return like(member, _softmax(logs))
-
-
 def log_probabilities(member: Scores) -> Array:
-    """The logarithm of each image's distribution (N, C), of no probability that of the smallest float32."""
+    """The logarithm of each image's distribution (N, C) but for a constant a row; of a probability of 0 that of the
+    smallest float32."""
     if member.kind == "softmax":
         logs: Array = np.log(np.maximum(probabilities(member), np.finfo(np.float32).tiny))
         return logs
     values = member.scores.astype(np.float64)
     values -= values.max(1, keepdims=True)
-    values -= np.log(np.exp(values).sum(1, keepdims=True))
     return values
+
+
+def softmax(logs: Array) -> Array:
+    """Distributions (N, C), from logarithms that may lack a constant a row."""
+    shares = np.exp(logs - logs.max(1, keepdims=True))
+    distribution: Array = shares / shares.sum(1, keepdims=True)
+    return distribution
 
 
 def check_weights(weights: Sequence[float], members: int) -> tuple[float, ...]:
@@ -119,9 +121,3 @@ def _best(given: Array, count: int) -> Array:
     place = max(0, given.shape[1] - count)
     last = np.partition(given, place, axis=1)[:, [place]]
     return np.where(given >= last, given, 0.0)
-
-
-def _softmax(logs: Array) -> Array:
-    shares = np.exp(logs - logs.max(1, keepdims=True))
-    distribution: Array = shares / shares.sum(1, keepdims=True)
-    return distribution

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,13 @@ _PICKS = 25
 
 Given = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Subset: TypeAlias = tuple[tuple[int, ...], Given]
 
 
 def greedy(members: Sequence[Scores], rule: Rule, fold_count: int) -> tuple[float, ...]:
     """How often each net is picked where the next pick is always the net with which the ensemble so far is right most
     often, and a net can be picked again (Caruana et al., "Ensemble Selection from Libraries of Models", ICML 2004).
-    Of equal nets one that is already in comes first, then the one that is the best alone.
+    Of equal nets it is the one that is the best alone.
 
     How many picks there are is found on images that they were not made from, as each fold is held out once: the
     fewest that are within a standard error of those that do best (Breiman et al., "Classification and Regression
@@ -49,11 +50,19 @@ def best_subset(members: Sequence[Scores], rule: Rule) -> tuple[float, ...]:
     the smallest. DataError where there are too many to try."""
     if len(members) > MOST_FOR_SUBSETS:
         raise DataError(f"{len(members)} score files have too many subsets to try all; at most {MOST_FOR_SUBSETS} do")
-    given, labels = _given(members, rule), labels_of(members[0])
-    numbers = range(len(members))
-    subsets = [subset for size in numbers for subset in combinations(numbers, size + 1)]
-    best = max(subsets, key=lambda subset: _right(given[list(subset)].sum(0), labels))
-    return tuple(float(number in best) for number in numbers)
+    labels = labels_of(members[0])
+    subsets = _subsets(_given(members, rule))
+    best, _ = max(subsets, key=lambda subset: (_right(subset[1], labels), -len(subset[0])))
+    return tuple(float(number in best) for number in range(len(members)))
+
+
+def _subsets(given: Given, subset: tuple[int, ...] = (), total: Given | float = 0.0) -> Iterator[Subset]:
+    """The subsets that begin with one, but not this itself, in alphabetical order; each with its sum, which takes one
+    addition."""
+    for number in range(subset[-1] + 1 if subset else 0, len(given)):
+        larger = (*subset, number), total + given[number]
+        yield larger
+        yield from _subsets(given, *larger)
 
 
 def _picks(given: Given, labels: Labels) -> list[int]:
@@ -62,7 +71,7 @@ def _picks(given: Given, labels: Labels) -> list[int]:
     alone = [_right(own, labels) for own in given]
     picks: list[int] = []
     for _ in range(_PICKS):
-        merits = [(_right(total + own, labels), number in picks, alone[number]) for number, own in enumerate(given)]
+        merits = [(_right(total + own, labels), alone[number]) for number, own in enumerate(given)]
         picks.append(merits.index(max(merits)))
         total += given[picks[-1]]
     return picks

@@ -16,7 +16,7 @@ _FAR = 2**52
 
 class Transport:
     """Images and classes, and what each image gains in each class: `gains` (N, C), whole numbers so that their sums
-    are exact. At first each image is in the class of its largest gain.
+    are exact, below 2**52 / C of one another. At first each image is in the class of its largest gain.
 
     `move_to` is optimal transport by successive shortest paths (Ahuja, Magnanti and Orlin, "Network Flows", 1993,
     section 9.7), on a graph of the classes alone: from one class to another is as far as the least loss of an image

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.ensemble.rule import Array, from_logs
+from netspec.ensemble.rule import Array, like, softmax
 from netspec.evaluation.calibration import probabilities
 from netspec.scores import Scores
 
@@ -26,7 +26,7 @@ def naive_bayes(members: Sequence[Scores], counts: Counts, smoothing: float) -> 
     images more, predicted as by a net that is right as often as this one and takes no wrong class more than others.
     """
     predictions = [member.predictions for member in members]
-    return from_logs(members[0], np.log(_posterior(predictions, counts.astype(np.float64), smoothing, _mean(members))))
+    return like(members[0], _posterior(predictions, counts.astype(np.float64), smoothing, _mean(members)))
 
 
 def dawid_skene(members: Sequence[Scores], counts: Counts | None, smoothing: float) -> tuple[Scores, Array]:
@@ -48,7 +48,7 @@ def dawid_skene(members: Sequence[Scores], counts: Counts | None, smoothing: flo
         combined = _posterior(predictions, found, smoothing, mean)
         if np.abs(combined - before).max() < _SETTLED:
             break
-    return from_logs(members[0], np.log(combined)), _confusions(found, smoothing)
+    return like(members[0], combined), _confusions(found, smoothing)
 
 
 def _posterior(predictions: Sequence[Counts], counts: Array, smoothing: float, mean: Array) -> Array:
@@ -57,9 +57,7 @@ def _posterior(predictions: Sequence[Counts], counts: Array, smoothing: float, m
     logs = np.log(counts[0].sum(1) + smoothing) + _TIE_WEIGHT * mean
     for own, votes in zip(given, predictions, strict=True):
         logs += own[votes]
-    shares = np.exp(logs - logs.max(1, keepdims=True))
-    posterior: Array = np.maximum(shares / shares.sum(1, keepdims=True), np.finfo(np.float64).tiny)
-    return posterior
+    return softmax(logs)
 
 
 def _confusions(counts: Array, smoothing: float) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from netspec.errors import DataError
 from netspec.scores import Scores
 
-_DEVIATIONS = 1.959963984540054
+DEVIATIONS = 1.959963984540054
 """Of a normal distribution, 95 % lie within so many deviations."""
 
 
@@ -33,7 +33,7 @@ class Share:
         for few cases too, and near 0 and 1. From 0 to 1 of no cases."""
         if not self.cases:
             return 0.0, 1.0
-        square = _DEVIATIONS**2 / self.cases
+        square = DEVIATIONS**2 / self.cases
         centre = self.value + square / 2
         reach = math.sqrt(self.value * (1 - self.value) * square + square**2 / 4)
         return max(0.0, (centre - reach) / (1 + square)), min(1.0, (centre + reach) / (1 + square))

@@ -26,8 +26,8 @@ def leaning(images: int = 300) -> Scores:
 
 def test_the_near_tie_moves() -> None:
     """Of three images for class 0 the one that is least sure goes to class 1."""
-    balanced = balance(scores([[0.9, 0.1], [0.55, 0.45], [0.8, 0.2], [0.3, 0.7]]))
-    assert balanced.predictions.tolist() == [0, 1, 0, 1]
+    balanced = balance(scores([[0.9, 0.1], [0.552, 0.448], [0.55, 0.45], [0.3, 0.7]]))
+    assert balanced.predictions.tolist() == [0, 0, 1, 1]
     assert np.allclose(balanced.scores.sum(1), 1)
 
 
@@ -72,6 +72,14 @@ def test_what_has_no_probability_moves_last() -> None:
     """An image goes to a class that it all but excludes only where all others are worse."""
     balanced = balance(scores([[1, 0], [1, 0], [1 - 1e-6, 1e-6], [1, 0]]), [3, 1])
     assert balanced.predictions.tolist() == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("kind", ["raw", "softmax"])
+@pytest.mark.parametrize("size", [1e3, 1e12, 3e38])
+def test_scores_may_be_of_any_size(size: float, kind: str) -> None:
+    """A net that is sure beyond measure is balanced as others are."""
+    rows = np.float32([[size, 0, 0]] * 6) if kind == "raw" else np.eye(3)[[0] * 6]
+    assert counts(balance(scores(rows, kind=kind))) == [2, 2, 2]
 
 
 @given(st.permutations(range(50)))

@@ -20,6 +20,15 @@ def test_the_difference_of_a_published_table() -> None:
     assert [round(end, 2) for end in SURVEY.interval] == [-0.06, -0.02]
 
 
+@pytest.mark.parametrize(
+    ("won", "lost", "cases", "low", "high"),
+    [(1, 0, 4, -0.2756, 0.6090), (0, 0, 8, -0.1960, 0.1960), (3, 1, 8, -0.2204, 0.6204)],
+)
+def test_small_tables_by_hand(won: int, lost: int, cases: int, low: float, high: float) -> None:
+    """Half an image more in each of the four cells: of one won in four, 1/6 +- 1.96 sqrt(2/6 - (1/6)²) / sqrt(6)."""
+    assert Paired(won, lost, cases).interval == pytest.approx((low, high), abs=5e-5)
+
+
 def test_the_test_of_a_published_table() -> None:
     """The exact p is near that of z² = 17.36 with one degree of freedom, 3.1e-5."""
     assert round((SURVEY.lost - SURVEY.won) ** 2 / (SURVEY.lost + SURVEY.won), 2) == 17.36

@@ -28,7 +28,7 @@ def test_a_line_has_a_file_and_a_class(keys: tuple[str, ...], files: list[str], 
     assert (tmp_path / "out.txt").read_text() == f"{files[0]} n01629819\n{files[1]} n01443537\n"
 
 
-@pytest.mark.parametrize(("classes", "written"), [((), "1"), (("cat", "dog"), "dog")])
+@pytest.mark.parametrize(("classes", "written"), [((), "1"), (("cat", "dog"), "dog"), (("cat", ""), "1")])
 def test_a_class_without_wnid_is_named(classes: tuple[str, ...], written: str, tmp_path: Path) -> None:
     """By its name, or else its number."""
     write_predictions(scores([[0.1, 0.9]], classes=classes), tmp_path / "out.txt")

@@ -50,6 +50,7 @@ WRONG = [
     ({"method": "naive-bayes", "weights": []}, "naive-bayes needs the confusion matrix of each net"),
     ({"method": "naive-bayes"}, "naive-bayes takes no weights: it learns how good each net is"),
     ({"confusions": [[[1, 0], [0, 1]]]}, r"confusion matrices (1, 2, 2) for 2 nets"),
+    ({"confusions": [[[1, 0, 0], [0, 1, 0]]] * 2}, r"confusion matrices (2, 2, 3) for 2 nets"),
     ({"confusions": [[1, 0], [0, 1]]}, r"confusion matrices (2, 2) for 2 nets"),
     ({"confusions": [[1, 0], [0]]}, "the recipe cannot be read: "),
     ({"rank_cutoff": "5"}, "the recipe cannot be read: "),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from netspec import DataError
 from netspec.evaluation import Share, accuracy, calibration, confusion, most_wrong, top_accuracy
@@ -18,9 +20,11 @@ ROWS = [[3, 2, 1, 0], [0, 1, 2, 3], [5, 5, 5, 5], [1, 4, 4, 0]]
 
 @pytest.mark.parametrize(("hits", "cases", "low", "high"), [
     (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662),
+    (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718),
 ])  # fmt: skip
 def test_wilsons_interval(hits: int, cases: int, low: float, high: float) -> None:
-    """The interval is that of published tables: Newcombe (1998) has 81 of 263, textbooks the others."""
+    """The interval is that of textbooks for ten cases, for others that of R. Newcombe, "Two-sided confidence intervals
+    for the single proportion" (1998), table I, method 3."""
     assert Share(hits, cases).interval == pytest.approx((low, high), abs=5e-5)
 
 
@@ -54,6 +58,17 @@ def test_top_accuracy(made: Callable[..., Scores], labels: list[int], hits: list
     scores = made(ROWS, labels)
     assert [top_accuracy(scores, count) for count in (1, 2, 3, 4)] == [Share(hit, 4) for hit in hits]
     assert accuracy(scores) == Share(hits[0], 4)
+
+
+@given(
+    arrays.arrays(np.float32, (6, 4), elements=st.integers(0, 3).map(float)),
+    arrays.arrays(np.int64, 6, elements=st.integers(0, 3)),
+)
+def test_the_best_one_is_the_prediction(values: np.ndarray, labels: np.ndarray) -> None:
+    """However scores are tied, the share of right ones is that of the predictions, and all are among all classes."""
+    some = Scores(values, tuple("abcdef"), labels)
+    assert accuracy(some).value == (some.predictions == labels).mean()
+    assert top_accuracy(some, 4).value == 1
 
 
 def test_the_accuracy_is_the_diagonal(made: Callable[..., Scores]) -> None:

@@ -10,6 +10,7 @@ from small_net import NAMES, TEXT, picture
 
 from netspec import DataError, Net, SnapshotError, SpecError, evaluate, parse_net
 from netspec.data import write_mean
+from netspec.evaluation import accuracy
 from netspec.scoring import CENTER, Crops, Preparation, Scorer, parse_crops
 from netspec.scoring.scorer import averaged
 
@@ -50,7 +51,7 @@ def test_the_data_of_the_net(folder, images):
 def test_the_accuracy_is_that_of_the_test_net(folder):
     """The scores have the accuracy that the test net has over the same data."""
     net = Net(folder / "net.prototxt", weights=folder / "net.caffemodel")
-    assert scored(folder).top(1) == pytest.approx(evaluate(net)["accuracy"][0])
+    assert accuracy(scored(folder)).value == pytest.approx(evaluate(net)["accuracy"][0])
 
 
 def test_softmax(folder):
