@@ -29,18 +29,18 @@ _OF_TRAINING = ("blobs", "phase", "include", "exclude", "loss_weight")
 """Fields of a layer that a deploy net does without."""
 
 
-def deploy_net(path: str | Path, shapes: Mapping[str, Sequence[int]]) -> Document[NetParameter]:
+def deploy_net(path: str | Path, shapes: Mapping[str, Sequence[int]], blob: str = "") -> Document[NetParameter]:
     """The deploy net of a .caffemodel of any age.
 
-    What was put in for training goes: the data layers, the losses with their auxiliary heads, what reads labels,
-    Caffe's own Split layers, and a `use_global_stats: false`, by which BatchNorm would normalise each batch by itself.
-    Each input has its shape from `shapes`, or batch 1, the channels of the first convolution and the size of the data
-    layer's images. SpecError where it has none, SnapshotError where the file is damaged or a fork's layer cannot be
-    read.
+    What was put in for training goes: the data layers, the losses with their auxiliary heads (but for the one that ends
+    in `blob`), what reads labels, Caffe's own Split layers, and a `use_global_stats: false`, by which BatchNorm would
+    normalise each batch by itself. Each input has its shape from `shapes`, or batch 1, the channels of the first
+    convolution and the size of the data layer's images. SpecError where it has none, SnapshotError where the file is
+    damaged or a fork's layer cannot be read.
     """
     definition = read_definition(Path(path))
     trained = _without_splits(_upgraded(definition.net).layer)
-    layers = _deployed(trained)
+    layers = _deployed(trained, blob)
     if not layers:
         raise SnapshotError(f"{path}: no layer with weights is in it, so there is nothing to score")
     for layer in layers:
@@ -54,7 +54,7 @@ def deploy_net(path: str | Path, shapes: Mapping[str, Sequence[int]]) -> Documen
 
 
 def deploy_view(
-    document: Document[NetParameter], state: NetState, shapes: Mapping[str, Sequence[int]]
+    document: Document[NetParameter], state: NetState, shapes: Mapping[str, Sequence[int]], blob: str = ""
 ) -> Document[NetParameter]:
     """The deploy view of a train/test net in a phase, by the rules of `deploy_net`, but BatchNorm stays as the
     text says; a net that is one already stays.
@@ -64,7 +64,7 @@ def deploy_view(
     """
     nodes = build(document, state).nodes
     trained = _without_splits(node.param for node in nodes)
-    layers = _deployed(trained)
+    layers = _deployed(trained, blob)
     if not layers:
         raise document.error("no layer with weights leads to an output, so there is nothing to score")
     inputs = _inputs(document.path, trained, layers, shapes)
@@ -123,12 +123,12 @@ def _origins(document: Document[NetParameter], moved: Mapping[int, FieldPath]) -
     return origins
 
 
-def _deployed(trained: Sequence[LayerParameter]) -> list[LayerParameter]:
+def _deployed(trained: Sequence[LayerParameter], blob: str = "") -> list[LayerParameter]:
     """The layers that lead to scores. Of several losses only those with the greatest weight have any: a head that feeds
-    a lesser one alone is auxiliary."""
+    a lesser one alone is auxiliary, unless `blob` is its end."""
     weights = [(layer, _loss_weight(layer)) for layer in trained if _is_loss(layer)]
     greatest = max((weight for _, weight in weights), default=0)
-    lesser = [layer for layer, weight in weights if weight < greatest]
+    lesser = [layer for layer, weight in weights if weight < greatest and blob not in layer.bottom]
     read = {(layer.type, *layer.bottom[:1]) for layer, weight in weights if weight == greatest}
     scored = {name for _, *names in read for name in names}
     for layer in trained:

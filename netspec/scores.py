@@ -16,6 +16,8 @@ from netspec.files import write_whole
 
 KINDS = ("raw", "softmax")
 
+_ZIP = b"PK"
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -79,7 +81,10 @@ class Scores:
 def load_scores(path: str | Path) -> Scores:
     """Read a score file; DataError where there is none, or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        written = Path(path).read_bytes()
+        if not written.startswith(_ZIP):
+            raise DataError(f"{path}: no score file of tools/score.py: it is no .npz file")
+        with np.load(BytesIO(written), allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
         return Scores(
             np.asarray(content["scores"], np.float32),

@@ -63,9 +63,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "scores.npz"
     with pytest.raises(DataError, match=r"scores\.npz: there is no such score file"):
         load_scores(path)
-    path.write_bytes(b"no scores")
-    with pytest.raises(DataError, match=r"scores\.npz: the score file cannot be read"):
-        load_scores(path)
+    for content in (b"", b"no scores", b"\x93NUMPY"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"scores\.npz: no score file of tools/score\.py: it is no \.npz file$"):
+            load_scores(path)
     np.savez(path, scores=VALUES)
     with pytest.raises(DataError, match=r"no score file of tools/score\.py: it has no 'keys'"):
         load_scores(path)

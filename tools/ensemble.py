@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,16 +65,24 @@ def arguments() -> argparse.Namespace:
     fixed = ("method", "of", "rank_cutoff", "smoothing", "folds", "validation", "save_recipe")
     if args.recipe and (given := [name for name in fixed if getattr(args, name) != parser.get_default(name)]):
         parser.error(f"--{given[0].replace('_', '-')} does not go with --recipe, which has it all")
+    written = [path for path in (args.out, args.out_scores, args.save_recipe) if path]
+    others = [path for path in (*args.scores, *args.validation, args.recipe, args.counts) if path]
+    places = [Path(path).resolve() for path in (*written, *others)]
+    if twice := [path for path, place in zip(written, places, strict=False) if places.count(place) > 1]:
+        parser.error(f"{twice[0]} is to be written, but is another of these files too")
+    if args.out and args.out.endswith(".npz"):
+        parser.error("--out writes predictions as text; --out-scores writes a score file")
     return args
 
 
 def main() -> None:
     args = arguments()
 
-    from netspec import readable_errors
+    from netspec import log_to_stderr, readable_errors
     from netspec.ensemble import align, balance, load_recipe, read_counts, report, write_predictions
     from netspec.scores import load_scores
 
+    log_to_stderr()
     with readable_errors():
         members = align([load_scores(path) for path in args.scores])
         if args.recipe:

@@ -29,14 +29,18 @@ def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--mean-file", default="", metavar="FILE",
-        help="in place of the text's: a mean image; of a net with an Input layer, its channels' means are taken",
+        help="in place of the text's: a mean image; of a net with an Input layer of another size, its channels' means",
     )  # fmt: skip
+    parser.add_argument(
+        "--std", type=_numbers, default=(), metavar="B,G,R", help="in place of the text's: divide by it then"
+    )
     parser.add_argument("--scale", type=float, metavar="S", help="in place of the text's: (pixel - mean) * S")
     parser.add_argument(
         "--size",
         type=_size,
         metavar="N|H,W",
-        help="resize images to it before the crop (default: as the net's data is)",
+        help="resize images to it before the crop, of a net with an Input layer to a square one (default: as the net's "
+        "data is)",
     )
     add_net_arguments(parser)
     add_layer_settings(parser)
@@ -72,15 +76,18 @@ def refuse_settings(parser: argparse.ArgumentParser, args: argparse.Namespace) -
 def _preparation(args: argparse.Namespace) -> Preparation:
     from netspec.scoring import Preparation
 
-    return Preparation(args.mean, args.mean_file, args.scale, args.size)
+    return Preparation(args.mean, args.mean_file, args.std, args.scale, args.size)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(map(float, text.split(",")))
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number, nor several with commas between them') from None
 
 
 def _size(text: str) -> tuple[int, int]:
-    sides = tuple(map(int, text.split(",")))
-    if len(sides) > 2 or min(sides) < 1:
-        raise ValueError
-    return sides[0], sides[-1]
+    sides = text.split(",")
+    if len(sides) > 2 or not all(side.isascii() and side.isdigit() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f'"{text}" is no size in pixels: N or H,W')
+    return int(sides[0]), int(sides[-1])

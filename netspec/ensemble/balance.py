@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from netspec.ensemble.rule import Array, like, log_probabilities, softmax
 from netspec.ensemble.transport import Transport
 from netspec.errors import DataError
+from netspec.log import logger
 from netspec.scores import Scores
 
 _FINENESS = 2.0**20
@@ -45,6 +46,12 @@ def _wanted(scores: Scores, proportions: Sequence[float], strength: float) -> ND
         raise DataError("the counts of the classes must be 0 or above, and not all 0")
     shares = np.array(proportions or [1.0] * classes) / (sum(proportions) or classes)
     own = np.bincount(scores.predictions, minlength=classes)
+    unseen = int((own == 0).sum())
+    if not proportions and unseen > classes / 2:
+        some = "which get as many as the others now; counts of the classes say how many each is to have"
+        logger.warning(
+            "%s: no image is predicted to be of %d of the %d classes, %s", scores.origin, unseen, classes, some
+        )
     return _whole((1 - strength) * own + strength * images * shares, images)
 
 

@@ -32,19 +32,32 @@ def write_predictions(scores: Scores, path: str | Path) -> None:
 
 def read_counts(path: str | Path, scores: Scores) -> tuple[float, ...]:
     """The count of each class (C,) from a text with a line `CLASS COUNT` for each, where a class is as in a predictions
-    file; DataError where a line is wrong or a class has none, SnapshotError where there is no such file."""
-    counts = dict.fromkeys(_submitted(scores), math.nan)
+    file; a class without a name need not have one. DataError where a line is wrong or a class has none, SnapshotError
+    where there is no such file."""
+    classes = _submitted(scores)
+    counts = {name: 0.0 if name == str(number) and scores.classes else math.nan for number, name in enumerate(classes)}
+    known: set[str] = set()
     for place, line in enumerate(read_whole(Path(path)).decode(errors="replace").splitlines(), 1):
-        name, _, count = line.strip().rpartition(" ")
-        try:
-            if not math.isnan(counts[name]):
-                raise DataError(f"{path}:{place}: {name} has a count already")
-            counts[name] = float(count)
-        except (KeyError, ValueError):
-            raise DataError(f'{path}:{place}: "{line.strip()}" is no class of {scores.origin} and its count') from None
+        if not line.strip():
+            continue
+        name, count = (["", *line.rsplit(maxsplit=1)])[-2:]
+        name = name.strip()
+        if name in known:
+            raise DataError(f"{path}:{place}: {name} has a count already")
+        if name not in counts or not _is_count(count):
+            raise DataError(f'{path}:{place}: "{line.strip()}" is no class of {scores.origin} and its count')
+        counts[name] = float(count)
+        known.add(name)
     if missing := [name for name, count in counts.items() if math.isnan(count)]:
         raise DataError(f"{path}: there is no count for {missing[0]}")
     return tuple(counts.values())
+
+
+def _is_count(text: str) -> bool:
+    try:
+        return 0 <= float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def _unnumbered(keys: Sequence[str]) -> Sequence[str]:

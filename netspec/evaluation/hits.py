@@ -57,9 +57,11 @@ def accuracy(scores: Scores) -> Share:
 
 
 def top_accuracy(scores: Scores, count: int) -> Share:
-    """How many images have their label among the `count` largest scores, of equal ones the lowest classes."""
+    """How many images have their label among the `count` largest scores, of equal ones the lowest classes; a class of
+    no probability is not among them."""
     labels = labels_of(scores)[:, None]
     own = np.take_along_axis(scores.scores, labels, 1)
     classes = np.arange(scores.scores.shape[1])
     before = (scores.scores > own) | ((scores.scores == own) & (classes < labels))
-    return Share(int((before.sum(1) < count).sum()), len(labels))
+    possible = scores.kind == "raw" or own[:, 0] > 0
+    return Share(int(((before.sum(1) < count) & possible).sum()), len(labels))

@@ -101,7 +101,8 @@ def _become_files(text: ScoredText, param: LayerParameter, given: Preparation) -
     are known."""
     own, stored = param.image_data_param, stored_shape(text, param)
     colour = own.is_color and not param.transform_param.force_gray and (stored is None or stored[0] != 1)
-    images = ImageDataParameter(batch_size=_batch_size(param), is_color=colour)
+    damaged = max(own.skip_damaged, param.data_param.skip_damaged)
+    images = ImageDataParameter(batch_size=_batch_size(param), is_color=colour, skip_damaged=damaged)
     if own.new_height:
         images.new_height, images.new_width = own.new_height, own.new_width
     own.CopyFrom(images)

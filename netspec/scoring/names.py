@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from netspec.data.captions import lines_at
+from netspec.data.captions import in_short, lines_at
 from netspec.errors import DataError
 from netspec.log import logger
 from netspec.schema.netspec_pb2 import LayerParameter
 
+_WNID = re.compile(r"n\d{8}\b")
+
 
 def read_names(path: Path, classes: int) -> tuple[str, ...]:
-    """The names in a text, a class a line (labels.txt, synset_words.txt); DataError where there are not so many."""
+    """The names in a text, a class a line (labels.txt, synset_words.txt); DataError where there are more. Where there
+    are less, as of a net that was trained on a part of its classes, the others are called by their numbers."""
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except OSError as error:
@@ -22,9 +26,11 @@ def read_names(path: Path, classes: int) -> tuple[str, ...]:
         raise DataError(f"{path} holds no names of classes: it is not text in UTF-8") from None
     while lines and not lines[-1]:
         lines.pop()
-    if len(lines) != classes:
+    if not 0 < len(lines) <= classes:
         raise DataError(f"{path}: {len(lines)} names, but the net scores {classes} classes")
-    return tuple(lines)
+    if len(lines) < classes:
+        logger.warning("%s: %d names, the net scores %d classes: the others are numbers", path, len(lines), classes)
+    return _filled(lines, classes)
 
 
 def known_names(data: Iterable[LayerParameter], find: Callable[[str], Path], classes: int) -> tuple[str, ...]:
@@ -38,5 +44,33 @@ def known_names(data: Iterable[LayerParameter], find: Callable[[str], Path], cla
             if len(names) > classes:
                 logger.warning("%s: %d names of classes, the net scores %d: not used", source, len(names), classes)
             elif names:
-                return (*names, *map(str, range(len(names), classes)))
+                return _filled(names, classes)
     return ()
+
+
+def class_numbers(own: Sequence[str], known: Sequence[str], path: str) -> list[int]:
+    """The number of each class of the set at a path among those that a net knows. Classes are told by their wnids where
+    all of the set have one, else by their names in short. One that the net knows by its number alone keeps this.
+    DataError where the net does not know one."""
+    by_wnid = all(map(_WNID.match, own)) and any(map(_WNID.match, known))
+    names, wanted = ([_called(line, by_wnid) for line in lines] for lines in (known, own))
+    numbers = {name: number for number, name in reversed([*enumerate(names)])}
+    found = []
+    for number, name in enumerate(wanted):
+        here = names[number] in (name, str(number))
+        if not here and name not in numbers:
+            some = ", ".join(f'"{line}"' for line in known[:2])
+            reason = f'its class {number}, "{own[number]}", is none of the net\'s: {some} and so on'
+            raise DataError(f"{path}: {reason} (--names says what the net's are)")
+        found.append(numbers[name] if name in numbers and names[number] != name else number)
+    return found
+
+
+def _called(line: str, by_wnid: bool) -> str:
+    wnid = _WNID.match(line)
+    return wnid[0] if by_wnid and wnid else in_short(line)
+
+
+def _filled(names: Sequence[str], classes: int) -> tuple[str, ...]:
+    """The names, and numbers for the rest of the classes."""
+    return (*names, *map(str, range(len(names), classes)))

@@ -11,7 +11,7 @@ from netspec.data.mean import read_mean
 from netspec.data.open_store import open_store
 from netspec.errors import DataError
 from netspec.layers.base import Shape
-from netspec.schema.netspec_pb2 import LayerParameter
+from netspec.schema.netspec_pb2 import TEST, LayerParameter
 from netspec.scoring.text import ScoredText
 
 _BATCH = 50
@@ -21,14 +21,16 @@ _BATCH = 50
 @dataclass(frozen=True)
 class Preparation:
     """What the user says of the images, over what the text says: the mean value of each channel or of all (BGR), a mean
-    file, the scale, and the size (height, width) that images are resized to before they are cropped.
+    file, the deviation of each channel or of all that divides them then, the scale, and the size (height, width) that
+    images are resized to before they are cropped.
 
-    Of a net whose inputs are Input layers, a mean file gives the means of its channels, as in Caffe's classification
-    example, since it is often larger than the input.
+    Of a net whose inputs are Input layers, a mean file that is not of the input's size gives the means of its channels,
+    as in Caffe's classification example; and images of another size are cropped to a square input.
     """
 
     mean: Sequence[float] = ()
     mean_file: str = ""
+    std: Sequence[float] = ()
     scale: float | None = None
     size: tuple[int, int] | None = None
 
@@ -38,28 +40,37 @@ class Preparation:
 
 
 def prepared_layer(text: ScoredText, given: Preparation) -> LayerParameter:
-    """A copy of the net's data layer with what is `given` in it; for a net with an Input layer, one that resizes images
-    to its shape. SpecError where there are several inputs."""
+    """A copy of the net's data layer with what is `given` in it, which prepares as in TEST, though a .caffemodel has
+    that of the training; for a net with an Input layer, one that resizes images to its shape. SpecError where there
+    are several inputs."""
     param = LayerParameter()
     if text.data:
         param.CopyFrom(text.data.param)
     else:
-        _fill_for_input(param, text)
-    transform = param.transform_param
+        _fill_for_input(param, text, given)
+    param.phase = TEST
     if given.mean or given.mean_file:
-        transform.ClearField("mean_file")
-        del transform.mean_value[:]
-    transform.mean_value.extend(given.mean)
-    if given.mean_file and text.data:
-        transform.mean_file = given.mean_file
-    elif given.mean_file:
-        transform.mean_value.extend(read_mean(Path(given.mean_file)).mean((1, 2)).tolist())
+        param.transform_param.ClearField("mean_file")
+        param.transform_param.ClearField("mean_value")
+        _put_mean(param, given, is_input=text.data is None)
+    if given.std:
+        param.transform_param.std_value[:] = given.std
     if given.scale is not None:
-        transform.scale = given.scale
+        param.transform_param.scale = given.scale
     return param
 
 
-def _fill_for_input(param: LayerParameter, text: ScoredText) -> None:
+def _put_mean(param: LayerParameter, given: Preparation, is_input: bool) -> None:
+    images = param.image_data_param
+    if given.mean:
+        param.transform_param.mean_value.extend(given.mean)
+    elif is_input and (mean := read_mean(Path(given.mean_file))).shape[1:] != (images.new_height, images.new_width):
+        param.transform_param.mean_value.extend(mean.mean((1, 2)).tolist())
+    else:
+        param.transform_param.mean_file = given.mean_file
+
+
+def _fill_for_input(param: LayerParameter, text: ScoredText, given: Preparation) -> None:
     inputs = [layer for layer in text.view({}).message.layer if layer.type == "Input"]
     shape = list(inputs[0].input_param.shape[0].dim) if inputs else []
     if len(inputs) != 1 or len(shape) != 4:
@@ -71,6 +82,8 @@ def _fill_for_input(param: LayerParameter, text: ScoredText) -> None:
     param.image_data_param.batch_size = max(shape[0], _BATCH)
     param.image_data_param.is_color = shape[1] != 1
     param.image_data_param.new_height, param.image_data_param.new_width = shape[2:]
+    if given.size and shape[2] == shape[3]:
+        param.transform_param.crop_size = shape[2]
 
 
 def stored_shape(text: ScoredText, param: LayerParameter) -> Shape | None:

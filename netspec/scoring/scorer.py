@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from netspec.data.captions import lines_at
 from netspec.layers.sources import SourceContext
 from netspec.loading import LoadReport
 from netspec.net import Net, open_device
@@ -20,7 +21,7 @@ from netspec.schema.netspec_pb2 import TEST, NetParameter, NetState
 from netspec.scores import Scores
 from netspec.scoring.crops import CENTER, Crops
 from netspec.scoring.data import open_data
-from netspec.scoring.names import known_names, read_names
+from netspec.scoring.names import class_numbers, known_names, read_names
 from netspec.scoring.preparation import Preparation
 from netspec.scoring.text import scored_text
 from netspec.spec import Document
@@ -29,6 +30,9 @@ SCORES, SOFTMAX = AVERAGES = ("scores", "softmax")
 """What is averaged over the windows of an image."""
 
 _ROW = 2
+
+_PASSING = ("Flatten", "Reshape", "Dropout")
+"""Layer types that give what they read, in TEST, but for its shape."""
 
 
 class Scorer:
@@ -55,18 +59,19 @@ class Scorer:
     ) -> None:
         self._text = scored_text(net, state)
         self._crops = crops
+        self._set = Path(images) if isinstance(images, (str, Path)) else None
         context = SourceContext(TEST, device=open_device(device))
         self._node, self._source = open_data(self._text, images, given or Preparation(), crops, context)
         shapes = dict(zip(self._node.tops, self._source.shapes, strict=True))
         windows = {name: (shape[0] * len(crops), *shape[1:]) for name, shape in shapes.items()}
-        view = self._text.view(windows)
+        view = self._text.view(windows, blob)
         self.net = Net(view, "TEST", device=device, allow_python=allow_python)
         if lacking := [name for name in self.net.compiled.inputs if name not in shapes]:
             raise view.error(f"the net needs the input {', '.join(lacking)}, which its data layer does not give")
         self.blob = _raw_scores(self.net, blob)
         self.classes = _classes(self.net, self.blob, windows[self.net.compiled.inputs[0]][0])
         self.report: LoadReport = self.net.load(weights, whole=True)
-        self._label = _label_top(shapes, self.net.compiled.inputs) if self.classes > 1 else ""
+        self._label = _label_top(shapes, self.net.compiled.inputs)
         if self._label:
             self._source.check_labels(self.classes, None, self.blob)
         self.seconds = 0.0
@@ -74,16 +79,18 @@ class Scorer:
     def scores(self, kind: str = "raw", average: str = SOFTMAX, classes: tuple[str, ...] = ()) -> Scores:
         """The scores of every record once, in the order of the set: what goes into the net's softmax ("raw"), or what
         comes out of it ("softmax"). Over the windows of an image either is averaged, as `average` says; the logarithm
-        of a mean softmax is its raw score. `classes` are the names of the classes."""
+        of a mean softmax is its raw score. `classes` are the names of the classes, by which the labels of another set
+        become the net's; DataError where that is not possible."""
         if average not in AVERAGES:
             raise ValueError(f'average "{average}" is none of {", ".join(AVERAGES)}')
+        numbers = self._numbers(classes) if self._label else np.empty(0, np.int64)
         started = time.perf_counter()
         rows, labels = zip(*self._batches(average), strict=True)
         raw = torch.cat(rows)
         values: NDArray[np.float32] = (raw.softmax(1) if kind == "softmax" else raw).cpu().numpy()
         self.seconds = time.perf_counter() - started
         keys = tuple(self._source.keys())
-        right = torch.cat(labels).cpu().numpy().astype(np.int64) if self._label else None
+        right = numbers[torch.cat(labels).cpu().numpy().astype(np.int64)] if self._label else None
         return Scores(values, keys, right, classes, kind, self._text.document.path)
 
     @torch.no_grad()
@@ -99,12 +106,19 @@ class Scorer:
                 progress.update(len(windows))
                 yield averaged(windows, average), tops[self._label].flatten() if self._label else tensors[0][:0]
 
+    def _numbers(self, classes: tuple[str, ...]) -> NDArray[np.int64]:
+        """What each label (C,) means of the net's classes."""
+        numbers = np.arange(self.classes)
+        if classes and self._set and (own := lines_at(self._set)[: self.classes]):
+            numbers[: len(own)] = class_numbers(own, classes, str(self._set))
+        return numbers
+
     def names(self, path: str | Path | None = None) -> tuple[str, ...]:
-        """The names of the classes in a file, else those that lie with the data; none where they are not known.
-        DataError where the file has not as many as there are classes."""
+        """The names of the classes in a file, else those that lie with the net's own data, else with the set that is
+        scored; none where they are not known. DataError where the file has more than there are classes."""
         if path is not None:
             return read_names(Path(path), self.classes)
-        layers = [self._node.param, *self._text.data_layers]
+        layers = [*self._text.data_layers, self._node.param]
         return known_names(layers, self._text.document.find, self.classes)
 
     def close(self) -> None:
@@ -135,6 +149,8 @@ def _raw_scores(net: Net, blob: str) -> str:
         raise graph.document.error(f"which of these outputs are the scores is not known: {names}; name one (--blob)")
     chosen = blob or next(iter(ending or outputs))
     maker = makers[chosen]
+    while maker.param.type in _PASSING:
+        maker = makers[maker.bottoms[0]]
     if maker.param.type != "Softmax":
         return chosen
     if maker.bottoms == maker.tops:
@@ -146,7 +162,7 @@ def _raw_scores(net: Net, blob: str) -> str:
 def _classes(net: Net, blob: str, images: int) -> int:
     """How many classes a blob scores."""
     shape = net.blob_shapes[blob]
-    if len(shape) < _ROW or shape[0] != images or math.prod(shape[_ROW:]) != 1:
+    if len(shape) < _ROW or shape[0] != images or shape[1] == 1 or math.prod(shape[_ROW:]) != 1:
         reason = f'"{blob}" has the shape {shape} for {images} images, where scores are {images} rows of classes'
         raise net.graph.document.error(reason)
     return shape[1]

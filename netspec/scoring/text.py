@@ -26,11 +26,12 @@ class ScoredText:
     data: Node | None
     is_stored: bool = False
 
-    def view(self, shapes: Mapping[str, Sequence[int]]) -> Document[NetParameter]:
-        """The deploy view, with inputs of these shapes; SpecError, SnapshotError where there is none."""
+    def view(self, shapes: Mapping[str, Sequence[int]], blob: str = "") -> Document[NetParameter]:
+        """The deploy view, with inputs of these shapes, and the auxiliary head of a `blob` too; SpecError,
+        SnapshotError where there is none."""
         if self.is_stored:
-            return deploy_net(self.document.path, shapes)
-        return deploy_view(self.document, self.state, shapes)
+            return deploy_net(self.document.path, shapes, blob)
+        return deploy_view(self.document, self.state, shapes, blob)
 
     @property
     def data_layers(self) -> list[LayerParameter]:

@@ -50,6 +50,17 @@ def test_given_counts_are_hit(wanted: list[int]) -> None:
     assert found.sum() == 100
 
 
+def test_classes_that_are_never_predicted_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A net that was trained on a part of its classes gets images in all of them, unless counts are given."""
+    net = scores(np.eye(5)[[0, 1] * 5])
+    with caplog.at_level("WARNING", "netspec"):
+        balance(net, [5, 5, 0, 0, 0])
+        balance(leaning())
+        assert not caplog.records
+        assert counts(balance(net)) == [2] * 5
+    assert "a.npz: no image is predicted to be of 3 of the 5 classes, which get as many as the others" in caplog.text
+
+
 def test_counts_that_do_not_divide_are_even_to_one() -> None:
     """The images that are left over go to one class each."""
     assert sorted(counts(balance(leaning(103)))) == [20, 20, 21, 21, 21]

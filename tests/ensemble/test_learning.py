@@ -201,11 +201,14 @@ def other_images(members: list[Scores]) -> list[Scores]:
 
 MEMBERS = nets([1, 2], images=20)
 OTHER_CROPS = [replace(member, scores=member.scores + 1) for member in MEMBERS]
+SOME = np.arange(15)
+OTHER_IMAGES_TOO = [replace(part(member, SOME), scores=member.scores[SOME] + 1) for member in MEMBERS]
 OTHER_NAMES = [replace(member, keys=tuple(f"x{key}" for key in member.keys)) for member in MEMBERS]
 WRONG_VALIDATION = [
     (other_images(MEMBERS)[:1], "1 score files for validation, but 2 to combine"),
     (MEMBERS, r"net0\.npz: these are the images to combine; leave them out of the validation"),
     (OTHER_CROPS, r"net0\.npz: these are the images to combine; leave them out of the validation"),
+    (OTHER_IMAGES_TOO, r"net0\.npz: these are the images to combine; leave them out of the validation"),
     (OTHER_NAMES, r"net0\.npz: these are the images to combine; leave them out of the validation"),
     (nets([3, 3], classes=7), r"net0\.npz: scores for 10 classes, but net0\.npz has them for 7"),
     (other_images(nets([1, 2], images=20, labelled=False)), r"val_net0\.npz: no labels, so it is nothing to validate"),
@@ -214,8 +217,9 @@ WRONG_VALIDATION = [
 
 @pytest.mark.parametrize(("validation", "message"), WRONG_VALIDATION, ids=[message for _, message in WRONG_VALIDATION])
 def test_a_wrong_validation_is_refused(validation: list[Scores], message: str) -> None:
-    """One labelled file a net, on other images."""
+    """One labelled file a net, on other images; that these have the same keys says nothing where the labels differ."""
     check_validation(other_images(MEMBERS), MEMBERS)
+    check_validation(nets([1, 2], images=20, seed=1), MEMBERS)
     with pytest.raises(DataError, match=message):
         check_validation(validation, MEMBERS)
 

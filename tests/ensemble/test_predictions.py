@@ -46,8 +46,19 @@ def test_counts_are_read_by_class(tmp_path: Path) -> None:
     """In any order, as the predictions file names the classes."""
     (tmp_path / "counts.txt").write_text("n02 7\nn01443537 2.5\n")
     assert read_counts(tmp_path / "counts.txt", scores([[1, 0]], classes=("n01443537 goldfish", "n02"))) == (2.5, 7)
-    (tmp_path / "counts.txt").write_text("1 3\n0 4\n")
+    (tmp_path / "counts.txt").write_text("1 3\n\n0\t4\n")
     assert read_counts(tmp_path / "counts.txt", scores([[1, 0]])) == (4, 3)
+
+
+def test_a_class_without_a_name_needs_no_count(tmp_path: Path) -> None:
+    """It is none that the net was trained on."""
+    (tmp_path / "counts.txt").write_text("grey cat 7\n3 1\n")
+    assert read_counts(tmp_path / "counts.txt", scores([[1, 0, 0, 0]], classes=("grey cat", "1", "", "3"))) == (
+        7,
+        0,
+        0,
+        1,
+    )
 
 
 WRONG = [
@@ -55,6 +66,9 @@ WRONG = [
     ("cat 1\ndog many\n", ':2: "dog many" is no class of a.npz and its count'),
     ("cat 1\ncat 1\ndog 1\n", ":2: cat has a count already"),
     ("cat 1\n", ": there is no count for dog"),
+    ("cat -1\ndog 1\n", ':1: "cat -1" is no class of a.npz and its count'),
+    ("cat 1\ndog inf\n", ':2: "dog inf" is no class of a.npz and its count'),
+    ("cat nan\ndog 1\n", ':1: "cat nan" is no class of a.npz and its count'),
     ("", ": there is no count for cat"),
     ("7\n", ':1: "7" is no class of a.npz and its count'),
 ]

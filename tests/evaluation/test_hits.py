@@ -60,6 +60,13 @@ def test_top_accuracy(made: Callable[..., Scores], labels: list[int], hits: list
     assert accuracy(scores) == Share(hits[0], 4)
 
 
+def test_what_has_no_probability_is_no_guess(made: Callable[..., Scores]) -> None:
+    """Of a distribution over two classes the others are not the next best, though of raw scores 0 is one as any."""
+    rows = [[0.6, 0.4, 0, 0]] * 4
+    assert [top_accuracy(made(rows, [0, 1, 2, 3], kind="softmax"), count).hits for count in (1, 2, 4)] == [1, 2, 2]
+    assert top_accuracy(made(rows, [0, 1, 2, 3]), 4).hits == 4
+
+
 @given(
     arrays.arrays(np.float32, (6, 4), elements=st.integers(0, 3).map(float)),
     arrays.arrays(np.int64, 6, elements=st.integers(0, 3)),

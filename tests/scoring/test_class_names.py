@@ -7,7 +7,7 @@ import pytest
 
 from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import DataParameter, ImageDataParameter, LayerParameter
-from netspec.scoring.names import known_names, read_names
+from netspec.scoring.names import class_numbers, known_names, read_names
 
 
 def database(path):
@@ -28,12 +28,13 @@ def test_a_file_of_names(tmp_path):
     ("content", "reason"),
     [
         (None, "the names of the classes cannot be read: No such file"),
-        (b"a\nb\n", "2 names, but the net scores 3 classes"),
+        (b"a\nb\nc\nd\n", "4 names, but the net scores 3 classes"),
+        (b"\n", "0 names, but the net scores 3 classes"),
         (b"\xff\xfe", "holds no names of classes: it is not text in UTF-8"),
     ],
 )
 def test_files_that_are_none(tmp_path, content, reason):
-    """A file that is missing, too short or no text is refused with its path."""
+    """A file that is missing, too long, empty or no text is refused with its path."""
     if content is not None:
         (tmp_path / "names").write_bytes(content)
     with pytest.raises(DataError, match=rf"names:? {reason}"):
@@ -80,3 +81,40 @@ def test_classes_that_the_data_has_not(tmp_path):
     """A net that scores more classes than its data has keeps their names, and calls the others by their numbers."""
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     assert known_names([database(tmp_path / "set")], Path, 4) == ("cat", "dog", "2", "3")
+
+
+def test_a_file_of_some_names(tmp_path, caplog):
+    """Of a net that was trained on a part of its classes the others are numbers, with a warning."""
+    (tmp_path / "names").write_text("cat\ndog\n")
+    with caplog.at_level(logging.WARNING, "netspec"):
+        assert read_names(tmp_path / "names", 4) == ("cat", "dog", "2", "3")
+    assert "2 names, the net scores 4 classes: the others are numbers" in caplog.text
+
+
+KNOWN = ("n00000001 crane, bird", "n00000002 crane", "n00000003 cat, tom", "3", "4")
+
+
+@pytest.mark.parametrize(
+    ("own", "numbers"),
+    [
+        (KNOWN, [0, 1, 2, 3, 4]),
+        (("n00000003", "n00000001"), [2, 0]),
+        (("n00000002 crane", "n00000001 heron"), [1, 0]),
+        (("cat", "crane"), [2, 1]),
+        (("crane", "crane", "cat", "owl"), [0, 1, 2, 3]),
+        (("cat", "crane", "crane", "cat"), [2, 1, 0, 2]),
+    ],
+)
+def test_classes_of_another_set(own, numbers):
+    """They have the numbers that the net knows them by: by their wnids, else by their names; where two have one name,
+    that in its own place. A class without a name may be any."""
+    assert class_numbers(own, KNOWN, "set") == numbers
+
+
+@pytest.mark.parametrize("own", [("owl",), ("n00000001", "n00000007"), ("n00000003 owl", "n00000009 cat")])
+def test_classes_that_the_net_does_not_know(own):
+    """The message has the set, the class and some of the net's."""
+    with pytest.raises(
+        DataError, match=rf'set: its class {len(own) - 1}, "{own[-1]}", is none of the net\'s: "n00000001 c'
+    ):
+        class_numbers(own, KNOWN, "set")

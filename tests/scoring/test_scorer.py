@@ -2,6 +2,7 @@
 
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -125,15 +126,46 @@ def test_an_unlabelled_folder(folder):
 
 
 def test_a_folder_of_classes(folder):
-    """The folders of a labelled set are its classes, with words where words.txt has them."""
-    for index, name in enumerate(("n1", "n2", "n3", "n4")):
-        (folder / "set" / name).mkdir(parents=True)
-        shutil.copy(folder / "images" / f"x{index}.png", folder / "set" / name)
+    """The folders of a labelled set are its classes, with words where words.txt has them and the net's own data are
+    not there to name them."""
+    class_folders(folder, ("n1", "n2", "n3", "n4"))
     (folder / "words.txt").write_text("n1\tcat\nn3\tcow, ox\n")
+    (folder / "labels.txt").unlink()
     scores = scored(folder, str(folder / "set"))
     assert (scores.labels.tolist(), scores.keys[1]) == ([0, 1, 2, 3], "n2/x1.png")
     assert scores.classes == ("n1 cat", "n2", "n3 cow, ox", "n4")
     same(scores.scores, scored(folder).scores[:4])
+
+
+def class_folders(folder, names):
+    """A set of one image for each class."""
+    for index, name in enumerate(names):
+        (folder / "set" / name).mkdir(parents=True)
+        shutil.copy(folder / "images" / f"x{index}.png", folder / "set" / name)
+
+
+@pytest.mark.parametrize("names", [("n00000002", "n00000004"), ("dog", "hen")])
+def test_a_folder_with_some_of_the_classes(folder, names):
+    """Its classes have the net's numbers, not those of their own order; the names are the net's."""
+    class_folders(folder, names)
+    scores = scored(folder, folder / "set")
+    assert (scores.labels.tolist(), scores.classes) == ([1, 3], tuple(NAMES))
+
+
+def test_a_folder_of_other_classes(folder):
+    """A class that the net does not know is refused by its name."""
+    class_folders(folder, ("dog", "owl"))
+    with pytest.raises(DataError, match=r'set: its class 1, "owl", is none of the net\'s: "n00000001 cat, tom", "n0'):
+        scored(folder, folder / "set")
+
+
+def test_a_list_of_damaged_images(folder, saved):
+    """The net's own word on how many may be left out holds for other images too."""
+    (folder / "images" / "x3.png").write_bytes(b"no image")
+    net = saved(TEXT.replace('source: "test_lmdb"', 'source: "test_lmdb" skip_damaged: 1'))
+    assert len(scored(folder, folder / "images", net=net.name).keys) == 9
+    with pytest.raises(DataError, match=r"x3\.png"):
+        scored(folder, folder / "images")
 
 
 @pytest.mark.parametrize(("line", "labels"), [("{} 3", [3, 3]), ("{}", None)])
@@ -171,6 +203,20 @@ def test_a_caffemodel_alone(folder, images):
         scored(folder, files, net="net.caffemodel")
 
 
+RANDOM = "crop_size: 5 rotation: 30 contrast_min: 0.5 copy { crop_size: 5 } random_resized_crop {}"
+
+
+def test_a_caffemodel_of_a_training(folder, saved):
+    """What a training does to images at random is not done to another set, though its net is the one that is stored."""
+    net = saved(TEXT.replace("{ crop_size: 5 mirror: true", f"{{ mirror: true {RANDOM}"))
+    Net(net, "TRAIN", weights=folder / "net.caffemodel").save(folder / "trained.caffemodel")
+    for images in (folder / "test_lmdb", folder / "images"):
+        found = scored(
+            folder, images, net="trained.caffemodel", weights="trained.caffemodel", given=Preparation(size=(8, 9))
+        )
+        same(found.scores, scored(folder).scores)
+
+
 def test_a_caffemodel_with_images_from_memory(folder, saved):
     """A MemoryData layer tells how large images are."""
     memory = "memory_data_param { batch_size: 1 channels: 3 height: 5 width: 5 }"
@@ -202,8 +248,31 @@ def test_a_deploy_net(folder, saved, images):
         Preparation(mean_file=str(folder / "mean.binaryproto"), scale=0.01),
     ):
         np.testing.assert_allclose(scored(folder, [file], net=net, given=given).scores, expected, atol=1e-5)
+    given = Preparation(mean=(90, 100, 110), std=(100,))
+    np.testing.assert_allclose(scored(folder, [file], net=net, given=given).scores, expected, atol=1e-5)
     with pytest.raises(DataError, match=r"other\.prototxt has no data of its own: name a set to score"):
         scored(folder, net=net)
+
+
+def test_a_mean_image_of_the_inputs_size(folder, saved, images):
+    """It is taken away pixel by pixel, as pycaffe's Transformer does."""
+    mean = images[9][:, 2:7, 1:6].astype(np.float32)
+    write_mean(folder / "mean.binaryproto", mean)
+    picture(images[0][:, 1:6, 2:7]).save(folder / "small.png")
+    given = Preparation(mean_file=str(folder / "mean.binaryproto"))
+    net = Net(saved(DEPLOY), weights=folder / "net.caffemodel")
+    data = torch.from_numpy(images[0][:, 1:6, 2:7] - mean)[None]
+    same(
+        scored(folder, [folder / "small.png"], net="other.prototxt", given=given).scores, net(data=data)["ip"].detach()
+    )
+
+
+@pytest.mark.parametrize("form", ["center", "10", "grid:2"])
+def test_crops_for_an_input(folder, saved, form):
+    """Images that are resized to more than a square input are cropped to it, as Caffe's Classifier does."""
+    given = Preparation(mean=(90, 100, 110), scale=0.01, size=(8, 9))
+    found = scored(folder, folder / "images", net=saved(DEPLOY).name, given=given, crops=parse_crops(form))
+    same(found.scores, scored(folder, crops=parse_crops(form)).scores)
 
 
 def test_a_grey_net(folder, saved, images):
@@ -253,6 +322,9 @@ def test_two_heads(folder, saved):
     first = scored(folder, net=net.name, weights="heads.caffemodel", blob="prob").scores
     lesser = saved(HEADS.replace('bottom: "ip2" bottom: "label"', 'loss_weight: 0.3 bottom: "ip2" bottom: "label"'))
     same(scored(folder, net=lesser.name, weights="heads.caffemodel").scores, first)
+    second = scored(folder, net=net.name, weights="heads.caffemodel", blob="ip2").scores
+    same(scored(folder, net=lesser.name, weights="heads.caffemodel", blob="ip2").scores, second)
+    assert not np.allclose(first, second)
 
 
 def test_losses_are_not_built(folder, saved):
@@ -265,6 +337,41 @@ def test_scores_of_every_pixel(folder, saved):
     text = TEXT.replace('"ip" bottom: "label"', '"conv" bottom: "label"')
     with pytest.raises(SpecError, match=r'"conv" has the shape \(4, 8, 3, 3\) for 4 images, where scores are 4 rows'):
         scored(folder, net=saved(text).name)
+
+
+@pytest.mark.parametrize("last", ["Flatten", "Dropout"])
+def test_a_softmax_before_the_end(folder, saved, last):
+    """Where what follows a softmax changes no number, the scores are what it reads."""
+    softmax = 'layer { name: "s" type: "Softmax" bottom: "ip" top: "s" }'
+    end = f'layer {{ name: "e" type: "{last}" bottom: "s" top: "e" }}'
+    found = scored(folder, net=saved("\n".join([*TEXT.split("\n")[:-3], softmax, end])).name)
+    same(found.scores, scored(folder).scores)
+
+
+@pytest.mark.parametrize("end", ['type: "ArgMax"', 'type: "Reduction" reduction_param { axis: 1 }'])
+def test_no_scores_of_classes(folder, saved, end):
+    """One number an image is no score."""
+    text = "\n".join(TEXT.split("\n")[:-3]) + f'layer {{ name: "a" bottom: "ip" top: "a" {end} }}'
+    with pytest.raises(
+        SpecError, match=r'"a" has the shape \(4,( 1)?.*\) for 4 images, where scores are 4 rows of classes'
+    ):
+        scored(folder, net=saved(text).name)
+
+
+def test_rows_of_numbers(folder, saved):
+    """A net that reads its images from HDF5, as numbers that nothing changes, is scored as they are."""
+    random = np.random.default_rng(0)
+    rows, labels = random.random((7, 3, 5, 5), np.float32), random.integers(0, 4, 7)
+    with h5py.File(folder / "rows.h5", "w") as file:
+        file["data"], file["label"] = rows, labels.astype(np.float32)
+    (folder / "rows.txt").write_text(str(folder / "rows.h5"))
+    param = 'hdf5_data_param { source: "rows.txt" batch_size: 4 }'
+    data = f' name: "data" type: "HDF5Data" top: "data" top: "label" {param} }}'
+    net = saved("\nlayer {".join(["", data, *TEXT.split("\nlayer {")[3:]]))
+    scores = scored(folder, net=net.name)
+    deploy = Net(saved(DEPLOY, "deploy.prototxt"), weights=folder / "net.caffemodel", shapes={"data": (7, 3, 5, 5)})
+    same(scores.scores, deploy(data=torch.from_numpy(rows))["ip"].detach().numpy())
+    assert scores.labels.tolist() == labels.tolist()
 
 
 def test_a_softmax_in_place(folder, saved):

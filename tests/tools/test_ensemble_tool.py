@@ -156,7 +156,7 @@ def test_the_choices_are_those_of_the_package() -> None:
 
 MISTAKES = [
     (["none.npz"], "error: none.npz: there is no such score file"),
-    (["truth.txt"], "error: truth.txt: the score file cannot be read: "),
+    (["truth.txt"], "error: truth.txt: no score file of tools/score.py: it is no .npz file"),
     (["a.npz", "a_val.npz"], "error: a.npz: no scores of test/images/test_200.JPEG and 99 more, which a_val.npz has"),
     (["a.npz", "few.npz"], "error: few.npz: scores for 9 classes, but a.npz has them for 10"),
     (
@@ -182,6 +182,9 @@ MISTAKES = [
     (["a.npz", "--recipe", "two.json", "--rank-cutoff", "3"], "--rank-cutoff does not go with --recipe, which has it"),
     (["a.npz", "--recipe", "two.json", "--weights", "3"], "argument --weights: not allowed with argument --recipe"),
     (["a.npz", "--balance", "2"], "error: the strength of the balancing is 2: it goes from 0 to 1"),
+    (["a.npz", "b.npz", "--out-scores", "./b.npz"], "./b.npz is to be written, but is another of these files too"),
+    (["a.npz", "--out", "x.txt", "--save-recipe", "x.txt"], "x.txt is to be written, but is another of these files"),
+    (["a.npz", "--out", "x.npz"], "--out writes predictions as text; --out-scores writes a score file"),
     (["a.npz", "--out", "truth.txt/out.txt"], "error: truth.txt/out.txt: cannot be written: "),
 ]
 
