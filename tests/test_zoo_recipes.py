@@ -69,10 +69,12 @@ RECIPES = {
     "linear_best": Recipe("SGD", 1e-3, 30, policy="cosine"),
     "m1_best": Recipe("RAdam", 1e-3, 40, policy="cosine"), "m4_best": Recipe("RAdam", 1e-3, 40, policy="cosine"),
     "resnet18_best": Recipe("Nesterov", 0.05, 40, policy="cosine"),
+    "alexnet_head1000_best": Recipe("RAdam", 1e-3, 40, policy="cosine"),
+    "resnet34_best": Recipe("Nesterov", 0.05, 40, policy="cosine"),
+    "resnet_cnn_best": Recipe("Nesterov", 0.05, 30, policy="cosine"),
+    "inception_small_best": Recipe("Nesterov", 0.05, 80, policy="cosine", saved=4),
     "inception_refined_best": Recipe("Nesterov", 0.05, 80, policy="cosine", saved=4),
 }  # fmt: skip
-THE_OTHER_WAY = {"resnet152"}
-"""Recipes that round otherwise than the rest."""
 
 SOLVERS = {file.stem: read_solver(file) for file in sorted((ROOT / "solvers").glob("*.solver"))}
 
@@ -87,17 +89,16 @@ def test_recipes_are_those_of_the_studies(name: str) -> None:
     """Rule, rate, drops, decay, batch, epochs and snapshots of a recipe are those of the table; it tests every epoch.
     Where an epoch is no whole number of iterations a rate drops in the one that ends it, all else is before."""
     solver, recipe = SOLVERS[name], RECIPES[name]
-    before, dropped = (math.ceil, math.floor) if name in THE_OTHER_WAY else (math.floor, math.ceil)
     epoch = recipe.images / recipe.batch
 
     assert solver.net == f"zoo/{name.removesuffix('_best')}.prototxt"
     assert (solver.type, solver.lr_policy) == (recipe.type, recipe.policy)
     assert (solver.base_lr, solver.momentum) == (pytest.approx(recipe.rate), pytest.approx(0.9))
     drops = [solver.stepsize] if recipe.policy == "step" else list(solver.stepvalue)
-    assert drops == [dropped(epochs * epoch) for epochs in recipe.drops]
-    assert solver.max_iter == before(recipe.epochs * epoch)
-    assert solver.test_interval == before(epoch)
-    assert solver.snapshot == before(recipe.saved * epoch)
+    assert drops == [math.ceil(epochs * epoch) for epochs in recipe.drops]
+    assert solver.max_iter == math.floor(recipe.epochs * epoch)
+    assert solver.test_interval == math.floor(epoch)
+    assert solver.snapshot == math.floor(recipe.saved * epoch)
     if recipe.drops or recipe.policy == "plateau":
         assert solver.gamma == pytest.approx(recipe.gamma)
     if recipe.type in ("Adam", "RAdam"):
@@ -167,8 +168,9 @@ IMAGES = {
     "resnet34_preact": BOTH_SETS, "resnet50": BOTH_SETS, "densenet161": BOTH_SETS,
     "m1 in set1": BOTH_SETS._replace(train=SET_1),
     **{f"{name} in best": BOTH_SETS._replace(train=BEST) for name in (
-        "m1", "m4", "resnet18", "resnet34", "resnet34_preact", "resnet50", "densenet161",
+        "m1", "m4", "alexnet_head1000", "resnet18", "resnet34", "resnet34_preact", "resnet50", "densenet161",
     )},
+    "resnet_cnn in best": VARIED._replace(train=BEST, scaled_by=MEANS),
     **{f"{name} in best": INCEPTION._replace(train=BEST) for name in ("inception_small", "inception_refined")},
 }  # fmt: skip
 
@@ -189,7 +191,8 @@ def test_images_are_prepared_as_in_the_studies(case: str) -> None:
         assert moves(transform) == moves(text_format.Parse(text, TransformationParameter())), phase
         for one in (transform, *transform.copy):
             stated = {field.name for field, _ in one.ListFields()} & SCALING
-            assert stated - {"scale", "fill"} == IMAGES[case].scaled_by, phase
+            wanted = IMAGES[case if phase == "TRAIN" else name].scaled_by
+            assert stated - {"scale", "fill"} == wanted, phase
 
 
 TWO_HALVES = [0.5, 0.5]

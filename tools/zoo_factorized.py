@@ -21,13 +21,14 @@ def vgg_f() -> NetParameter:
     """VGG-F, the shallowest of three of small convolutions, on Tiny ImageNet (200 classes, whole images of 64x64).
     Source: Bastidas (2017): stacks of 1x1, 2x1, 1x2 and 2x2 convolutions that see up to 3x3, batch normalization and
     activation behind each, a few max poolings, a global average pooling, softmax; Glorot's uniform weights, a penalty
-    (L2) on the convolutions' weights alone. Training images are rotated by up to 60 degrees, enlarged up to 1.2 times
-    and shifted both ways.
+    (L2) on the convolutions' weights alone. The mean image is taken away; training images are rotated by up to 60
+    degrees, enlarged up to 1.2 times and shifted both ways.
     Even kernels: Caffe pads both sides, so a padded 2x1 and a padded 1x2 make a map larger by one each way, and a 2x2
     without padding makes it as large as it was. 1x1, 2x1, 1x2 and 2x2 in a row are a unit, which sees 3x3.
     Open there: widths (64, 128 and 256 in three stages, the first two with a max pooling of 2 by 2 behind), depths (a
-    unit a stage, two in VGG-Y, three in VGG-Z), the activation (ReLU), biases (the normalization's), the shifts (a
-    tenth of a side), the colour around a moved image (the mean).
+    unit a stage, two in VGG-Y, three in VGG-Z), the activation (ReLU), the shifts (a tenth of a side), the colour
+    around a moved image (the mean). The convolutions' biases, which the study has, are those of the normalization. It
+    summed the scores of its three VGGs, as tools/ensemble.py does.
     Parameters: 784,264.
     Published: curves only. Reached: not run yet.
     """

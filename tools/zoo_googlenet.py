@@ -21,9 +21,9 @@ def googlenet() -> NetParameter:
     normalized, 3x3 in place of 5x5; here without the auxiliary classifiers. Nothing else is changed for the smaller
     image.
     Parameters: 5,804,904.
-    Published: in none of the five studies; 0.474 of the validation images is known for it at 64x64. Reached: 0.580 of
-    the 500 validation images of the first 20 classes after 1,200 iterations of 100 images; the whole set has not been
-    run yet.
+    Published: in none of the five studies; others report 0.474 of the validation images at 64x64, by a recipe that is
+    not known here. Reached: 0.580 of the 500 validation images of the first 20 classes after 1,200 iterations of 100
+    images; the whole set has not been run yet.
     """
     n = start(batch=100)
     return end(n, "GoogLeNet", classifier(n, inceptions(n, n.data), CLASSES, 0.2))
