@@ -23,8 +23,8 @@ _ZIP = b"PK"
 class Scores:
     """The scores (N, C) of N images for C classes, float32. `keys` name the images, as their set does; `labels` (N,),
     int64, are their right classes, None where these are unknown; `classes` are the names of the classes by number, or
-    none. `kind` says whether each row is raw scores or a distribution (softmax); `origin` is how messages name it.
-    DataError where these do not fit together.
+    none. `kind` says whether each row is raw scores or a distribution (softmax); `origin` is how messages name it, and
+    `net` a checksum of the weights that made them, where it is known. DataError where these do not fit together.
     """
 
     scores: NDArray[np.float32]
@@ -33,6 +33,7 @@ class Scores:
     classes: tuple[str, ...] = ()
     kind: str = "raw"
     origin: str = "scores"
+    net: str = ""
 
     def __post_init__(self) -> None:
         if reason := self._reason():
@@ -70,6 +71,7 @@ class Scores:
             "scores": self.scores,
             "keys": np.array(self.keys),
             "kind": np.array(self.kind),
+            "net": np.array(self.net),
         }
         arrays |= {"classes": np.array(self.classes)} if self.classes else {}
         arrays |= {} if self.labels is None else {"labels": self.labels}
@@ -93,6 +95,7 @@ def load_scores(path: str | Path) -> Scores:
             tuple(map(str, content.get("classes", ()))),
             str(content["kind"]),
             str(path),
+            str(content.get("net", "")),
         )
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such score file") from None

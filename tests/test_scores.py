@@ -23,10 +23,10 @@ def scores(**changes: object) -> Scores:
 def test_a_file_keeps_all(tmp_path: Path, labels: object, classes: tuple[str, ...], kind: str) -> None:
     """What is saved is what is loaded, and its origin is the file."""
     path = tmp_path / "folder" / "scores.npz"
-    scores(labels=labels, classes=classes, kind=kind).save(path)
+    scores(labels=labels, classes=classes, kind=kind, net="1f").save(path)
     loaded = load_scores(path)
     assert (loaded.keys, loaded.classes, loaded.kind, loaded.origin) == (("a", "b"), classes, kind, str(path))
-    assert loaded.scores.dtype == np.float32
+    assert (loaded.scores.dtype, loaded.net) == (np.float32, "1f")
     np.testing.assert_array_equal(loaded.scores, VALUES)
     assert (loaded.labels is None) == (labels is None)
     np.testing.assert_array_equal(LABELS if loaded.labels is None else loaded.labels, LABELS)

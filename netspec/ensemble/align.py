@@ -45,6 +45,13 @@ def check_classes(first: Scores, other: Scores) -> None:
         raise DataError(f'{other.origin}: class {number} is "{name}", but in {first.origin} it is "{wanted}"')
 
 
+def check_net(net: str, member: Scores) -> None:
+    """DataError where scores are known to be of other weights than the net that stands in their place."""
+    if net and member.net and net != member.net:
+        reason = "these scores are of other weights than what was learned in their place"
+        raise DataError(f"{member.origin}: {reason}: give the files of the same nets in the same order")
+
+
 def _in_order_of(first: Scores, other: Scores) -> Scores:
     if first.keys == other.keys:
         return other

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from netspec.ensemble.align import check_classes, part
+from netspec.ensemble.align import check_classes, check_net, part
 from netspec.ensemble.folds import folds
 from netspec.ensemble.recipe import Recipe
 from netspec.ensemble.rule import Rule
@@ -43,15 +43,15 @@ class Learner:
 
     def learn(self, members: Sequence[Scores]) -> Recipe:
         """The recipe from the aligned scores of nets; DataError where it needs labels and there are none."""
-        names = tuple(member.origin for member in members)
+        names, nets = tuple(member.origin for member in members), tuple(member.net for member in members)
         if self.needs_labels and members[0].labels is None:
             how = f"weights by {self.weights}" if self.rule.weighs else self.rule.method
             raise DataError(f"{members[0].origin}: no labels, but {how} must be learned from labelled images")
         if self.rule.weighs:
-            return Recipe(self.rule, names, self._weights(members))
+            return Recipe(self.rule, names, self._weights(members), nets=nets)
         labelled = members[0].labels is not None
         counts = np.stack([confusion(member).counts for member in members]) if labelled else None
-        return Recipe(self.rule, names, confusions=counts)
+        return Recipe(self.rule, names, confusions=counts, nets=nets)
 
     def _weights(self, members: Sequence[Scores]) -> tuple[float, ...]:
         if isinstance(self.weights, tuple):
@@ -89,6 +89,7 @@ def check_validation(validation: Sequence[Scores], members: Sequence[Scores]) ->
         raise DataError(f"{len(validation)} score files for validation, but {len(members)} to combine")
     for known, member in zip(validation, members, strict=True):
         check_classes(known, member)
+        check_net(known.net, member)
         if _of_the_same_images(known, member):
             raise DataError(f"{known.origin}: these are the images to combine; leave them out of the validation")
     if validation[0].labels is None:

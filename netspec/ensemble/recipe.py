@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from netspec.ensemble.align import check_net
 from netspec.ensemble.rule import Rule, check_weights, combine
 from netspec.ensemble.votes import Counts, dawid_skene, naive_bayes
 from netspec.errors import DataError
@@ -20,14 +22,15 @@ from netspec.scores import Scores
 @dataclass(frozen=True)
 class Recipe:
     """The rule by which members are combined, their names, their weights where the rule has them (made to have the sum
-    1), and their confusion matrices on labelled images (members, C, C; a row a label) where it takes these. DataError
-    where these do not fit together.
+    1), their confusion matrices on labelled images (members, C, C; a row a label) where it takes these, and the
+    checksums of their nets where these are known. DataError where these do not fit together.
     """
 
     rule: Rule
     names: tuple[str, ...]
     weights: tuple[float, ...] = ()
     confusions: Counts | None = None
+    nets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rule.weighs:
@@ -45,6 +48,8 @@ class Recipe:
         they have other classes."""
         if len(members) != len(self.names):
             raise DataError(f"{len(members)} score files, but the recipe is for {len(self.names)}: {self._listed()}")
+        for net, member in zip(self.nets, members, strict=False):
+            check_net(net, member)
         if self.rule.weighs:
             return combine(members, self.weights, self.rule)
         classes, known = members[0].scores.shape[1], self.confusions
@@ -58,12 +63,13 @@ class Recipe:
         """The recipe without the members that have no weight."""
         if not self.rule.weighs:
             return self
-        kept = [number for number, weight in enumerate(self.weights) if weight]
-        return replace(self, names=tuple(self.names[i] for i in kept), weights=tuple(self.weights[i] for i in kept))
+        names, weights, nets = compress(self.names, self.weights), filter(None, self.weights), self.nets
+        return replace(self, names=tuple(names), weights=tuple(weights), nets=tuple(compress(nets, self.weights)))
 
     def save(self, path: str | Path) -> None:
         """Write the recipe as JSON, whole or not at all; SnapshotError where that fails."""
-        content: dict[str, Any] = {"score_files": self.names, **asdict(self.rule), "weights": self.weights}
+        content: dict[str, Any] = {"score_files": self.names, "nets": self.nets, **asdict(self.rule)}
+        content["weights"] = self.weights
         if self.confusions is not None:
             content["confusions"] = self.confusions.tolist()
         write_whole(Path(path), (json.dumps(content) + "\n").encode())
@@ -78,7 +84,8 @@ def load_recipe(path: str | Path) -> Recipe:
         content = json.loads(read_whole(Path(path)))
         rule = Rule(**{field.name: content[field.name] for field in fields(Rule)})
         confusions = np.array(content["confusions"], np.int64) if "confusions" in content else None
-        return Recipe(rule, tuple(map(str, content["score_files"])), tuple(map(float, content["weights"])), confusions)
+        names, nets = (tuple(map(str, files)) for files in (content["score_files"], content.get("nets", ())))
+        return Recipe(rule, names, tuple(map(float, content["weights"])), confusions, nets)
     except KeyError as error:
         raise DataError(f"{path}: no recipe of tools/ensemble.py: it has no {error}") from None
     except (ValueError, TypeError, OverflowError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -91,7 +92,7 @@ class Scorer:
         self.seconds = time.perf_counter() - started
         keys = tuple(self._source.keys())
         right = numbers[torch.cat(labels).cpu().numpy().astype(np.int64)] if self._label else None
-        return Scores(values, keys, right, classes, kind, self._text.document.path)
+        return Scores(values, keys, right, classes, kind, self._text.document.path, _checksum(self.net))
 
     @torch.no_grad()
     def _batches(self, average: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -124,6 +125,14 @@ class Scorer:
     def close(self) -> None:
         """End the background work of the data."""
         self._source.close()
+
+
+def _checksum(net: Net) -> str:
+    """A number that tells weights apart, the same for all files that they are read from."""
+    digest = hashlib.sha256()
+    for blob in net.params:
+        digest.update(blob.tensor.detach().cpu().contiguous().numpy())
+    return digest.hexdigest()[:16]
 
 
 def averaged(windows: Tensor, average: str) -> Tensor:

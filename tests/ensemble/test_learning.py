@@ -224,6 +224,25 @@ def test_a_wrong_validation_is_refused(validation: list[Scores], message: str) -
         check_validation(validation, MEMBERS)
 
 
+def with_nets(members: list[Scores], *nets: str) -> list[Scores]:
+    """Scores of weights with these checksums."""
+    return [replace(member, net=net) for member, net in zip(members, nets, strict=True)]
+
+
+@pytest.mark.parametrize("learner", [*LEARNERS[:1], *LEARNERS[2:]], ids=repr)
+def test_nets_that_changed_places_are_refused(learner: Learner) -> None:
+    """In a validation and in a recipe, as far as it is known which weights made the scores."""
+    validation = with_nets(other_images(MEMBERS), "a", "b")
+    straight, unknown, turned = (with_nets(MEMBERS, *nets) for nets in ("ab", ("", "b"), "ba"))
+    recipe = learner.learn(validation)
+    for members in (straight, unknown):
+        check_validation(validation, members)
+        recipe.combined(members)
+    for refuse in (lambda: check_validation(validation, turned), lambda: recipe.combined(turned)):
+        with pytest.raises(DataError, match=r"net0\.npz: these scores are of other weights than what was learned in"):
+            refuse()
+
+
 def test_a_recipe_of_one_net_is_the_net() -> None:
     """There is nothing to choose."""
     (net,) = nets([2])

@@ -1,6 +1,7 @@
 """Recipes and their files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +17,20 @@ RULES = [Rule(), Rule("geometric"), Rule(scores="raw"), Rule(rank_cutoff=3), Rul
 @pytest.mark.parametrize("rule", [*RULES, Rule("dawid-skene")], ids=repr)
 def test_a_recipe_is_read_as_it_was_written(rule: Rule, tmp_path: Path) -> None:
     """What it makes of scores is the same to the last bit."""
-    recipe = Learner(rule).learn(nets([1, 2, 1.5]))
+    recipe = replace(Learner(rule).learn(nets([1, 2, 1.5])), nets=("x", "", "z"))
     recipe.save(tmp_path / "recipe.json")
     read = load_recipe(tmp_path / "recipe.json")
     assert (read.rule, read.names, read.weights) == (recipe.rule, recipe.names, recipe.weights)
+    assert read.nets == recipe.nets
     others = nets([1, 2, 1.5], seed=9, labelled=False)
     assert np.array_equal(read.combined(others).scores, recipe.combined(others).scores)
 
 
 def test_the_chosen_are_those_with_a_weight() -> None:
     """A net that the search has left out need not be run on other images."""
-    recipe = Recipe(Rule(), ("a", "b", "c"), (3, 0, 1))
+    recipe = Recipe(Rule(), ("a", "b", "c"), (3, 0, 1), nets=("x", "y", "z"))
     assert (recipe.chosen().names, recipe.chosen().weights) == (("a", "c"), (0.75, 0.25))
+    assert recipe.chosen().nets == ("x", "z")
     first, second, third = nets([1, 2, 1])
     chosen = recipe.chosen().combined([first, third])
     assert np.array_equal(chosen.scores, recipe.combined([first, second, third]).scores)

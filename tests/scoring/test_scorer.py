@@ -49,6 +49,19 @@ def test_the_data_of_the_net(folder, images):
     assert (scores.classes, scores.kind, scores.origin) == (tuple(NAMES), "raw", str(folder / "net.prototxt"))
 
 
+def test_which_weights_made_the_scores(folder):
+    """They are told by their values, whatever file they are in and whatever is scored."""
+    net = Net(folder / "net.prototxt", weights=folder / "net.caffemodel")
+    net.save(folder / "same.safetensors")
+    with torch.no_grad():
+        net.layer_params["ip"][1][0] += 1
+    net.save(folder / "others.caffemodel")
+    ours = scored(folder).net
+    assert len(ours) == 16
+    assert scored(folder, folder / "images", weights="same.safetensors").net == ours
+    assert scored(folder, weights="others.caffemodel").net != ours
+
+
 def test_the_accuracy_is_that_of_the_test_net(folder):
     """The scores have the accuracy that the test net has over the same data."""
     net = Net(folder / "net.prototxt", weights=folder / "net.caffemodel")
