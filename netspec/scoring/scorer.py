@@ -131,7 +131,7 @@ def _checksum(net: Net) -> str:
     """A number that tells weights apart, the same for all files that they are read from."""
     digest = hashlib.sha256()
     for blob in net.params:
-        digest.update(blob.tensor.detach().cpu().contiguous().numpy())
+        digest.update(blob.tensor.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]
 
 
