@@ -16,7 +16,12 @@ from netspec.errors import DataError
 from netspec.schema.netspec_pb2 import LayerParameter
 
 _SOURCES = ("data_param", "image_data_param", "hdf5_data_param", "window_data_param")
-_WNID = re.compile(r"n\d{8}\s+(?=\S)")
+
+WNID = re.compile(r"n\d{8}\b")
+"""What the name of a class of ImageNet's may begin with."""
+
+_WNID_BEFORE_WORDS = re.compile(WNID.pattern + r"\s+(?=\S)")
+
 _MOST = 6  # labels of an image that are shown
 
 
@@ -51,7 +56,7 @@ def _names_at(source: Path) -> list[tuple[str, str]]:
 
 def in_short(line: str) -> str:
     """A name without wnid, where words follow it, and without further names."""
-    return _WNID.sub("", line).split(",")[0].strip()
+    return _WNID_BEFORE_WORDS.sub("", line).split(",")[0].strip()
 
 
 def _table(path: Path) -> dict[str, str]:

@@ -7,12 +7,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from netspec.data.captions import WNID
 from netspec.errors import DataError
 from netspec.files import read_whole, write_whole
 from netspec.scores import Scores
 
 _NUMBERED = re.compile(r"(\d{8})_(.+)")
-_WNID = re.compile(r"n\d{8}\b")
 
 
 def write_predictions(scores: Scores, path: str | Path) -> None:
@@ -40,7 +40,7 @@ def read_counts(path: str | Path, scores: Scores) -> tuple[float, ...]:
     for place, line in enumerate(read_whole(Path(path)).decode(errors="replace").splitlines(), 1):
         if not line.strip():
             continue
-        name, count = (["", *line.rsplit(maxsplit=1)])[-2:]
+        name, _, count = line.strip().replace("\t", " ").rpartition(" ")
         name = name.strip()
         if name in known:
             raise DataError(f"{path}:{place}: {name} has a count already")
@@ -70,4 +70,4 @@ def _unnumbered(keys: Sequence[str]) -> Sequence[str]:
 def _submitted(scores: Scores) -> list[str]:
     """What stands for each class in a predictions file."""
     names = scores.classes or [""] * scores.scores.shape[1]
-    return [wnid[0] if (wnid := _WNID.match(name)) else name or str(number) for number, name in enumerate(names)]
+    return [wnid[0] if (wnid := WNID.match(name)) else name or str(number) for number, name in enumerate(names)]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from netspec.data.captions import in_short, lines_at
+from netspec.data.captions import WNID, in_short, lines_at
 from netspec.errors import DataError
 from netspec.log import logger
 from netspec.schema.netspec_pb2 import LayerParameter
-
-_WNID = re.compile(r"n\d{8}\b")
 
 
 def read_names(path: Path, classes: int) -> tuple[str, ...]:
@@ -52,7 +49,7 @@ def class_numbers(own: Sequence[str], known: Sequence[str], path: str) -> list[i
     """The number of each class of the set at a path among those that a net knows. Classes are told by their wnids where
     all of the set have one, else by their names in short. One that the net knows by its number alone keeps this.
     DataError where the net does not know one."""
-    by_wnid = all(map(_WNID.match, own)) and any(map(_WNID.match, known))
+    by_wnid = all(map(WNID.match, own)) and any(map(WNID.match, known))
     names, wanted = ([_called(line, by_wnid) for line in lines] for lines in (known, own))
     numbers = {name: number for number, name in reversed([*enumerate(names)])}
     found = []
@@ -67,7 +64,7 @@ def class_numbers(own: Sequence[str], known: Sequence[str], path: str) -> list[i
 
 
 def _called(line: str, by_wnid: bool) -> str:
-    wnid = _WNID.match(line)
+    wnid = WNID.match(line)
     return wnid[0] if by_wnid and wnid else in_short(line)
 
 
