@@ -71,6 +71,7 @@ RECIPES = {
     "resnet18_best": Recipe("Nesterov", 0.05, 40, policy="cosine"),
     "alexnet_head1000_best": Recipe("RAdam", 1e-3, 40, policy="cosine"),
     "resnet34_best": Recipe("Nesterov", 0.05, 40, policy="cosine"),
+    "vgg_f_best": Recipe("Nesterov", 0.05, 60, policy="cosine"),
     "resnet_cnn_best": Recipe("Nesterov", 0.05, 30, policy="cosine"),
     "inception_small_best": Recipe("Nesterov", 0.05, 80, policy="cosine", saved=4),
     "inception_refined_best": Recipe("Nesterov", 0.05, 80, policy="cosine", saved=4),
@@ -171,6 +172,9 @@ IMAGES = {
         "m1", "m4", "alexnet_head1000", "resnet18", "resnet34", "resnet34_preact", "resnet50", "densenet161",
     )},
     "resnet_cnn in best": VARIED._replace(train=BEST, scaled_by=MEANS),
+    **{f"{name} in best": TURNED._replace(train=BEST, scaled_by=MEANS) for name in (
+        "vgg_f", "vgg_y", "vgg_z", "inception_v3_small",
+    )},
     **{f"{name} in best": INCEPTION._replace(train=BEST) for name in ("inception_small", "inception_refined")},
 }  # fmt: skip
 

@@ -47,6 +47,7 @@ BOIGNE = Transforms(
 BASTIDAS = Transforms(
     {"rotation": 60, "zoom_max": 1.2, "shift": 0.1, "fill": [round(value) for value in _MEAN], **_MEAN_IMAGE},
     _MEAN_IMAGE,
+    best={**_BEST_CROP, "mean_value": _MEAN},
 )
 """Bastidas's: rotated, enlarged and shifted."""
 
