@@ -195,8 +195,7 @@ def test_images_are_prepared_as_in_the_studies(case: str) -> None:
         assert moves(transform) == moves(text_format.Parse(text, TransformationParameter())), phase
         for one in (transform, *transform.copy):
             stated = {field.name for field, _ in one.ListFields()} & SCALING
-            wanted = IMAGES[case if phase == "TRAIN" else name].scaled_by
-            assert stated - {"scale", "fill"} == wanted, phase
+            assert stated - {"scale", "fill"} == IMAGES[case].scaled_by, phase
 
 
 TWO_HALVES = [0.5, 0.5]

@@ -24,11 +24,13 @@ _BEST_CROP = {"mirror": True, "random_resized_crop": {"area_min": 0.5}, "crop_si
 
 
 class Transforms(NamedTuple):
-    """What is done to the images in training and in tests, and in training in the stage "best" where a net has one."""
+    """What is done to the images in training and in tests; and in training in the stage "best" where a net has one, and
+    in its tests where these differ then: a mean image fits no images that are cropped at random sizes."""
 
     train: Fields
     test: Fields
     best: Fields | None = None
+    best_test: Fields | None = None
 
 
 PLAIN = Transforms({"mirror": True, **_MEAN_IMAGE}, _MEAN_IMAGE)
@@ -48,6 +50,7 @@ BASTIDAS = Transforms(
     {"rotation": 60, "zoom_max": 1.2, "shift": 0.1, "fill": [round(value) for value in _MEAN], **_MEAN_IMAGE},
     _MEAN_IMAGE,
     best={**_BEST_CROP, "mean_value": _MEAN},
+    best_test={"mean_value": _MEAN},
 )
 """Bastidas's: rotated, enlarged and shifted."""
 
@@ -87,12 +90,21 @@ def _start(folder: str, batch: int, test_batch: int, transforms: Transforms) -> 
     n = NetSpec()
     train = {"source": f"{folder}/train_lmdb", "batch_size": batch, "backend": "LMDB", "shuffle": True}
     test = {"source": f"{folder}/val_lmdb", "batch_size": test_batch, "backend": "LMDB"}
-    phase = {"phase": "TRAIN"}
-    include = {**phase, "not_stage": "best"} if transforms.best else phase
-    n.data, n.label = L.Data(ntop=2, include=include, transform_param=transforms.train, data_param=train)
     twin = {"name": "data", "top": ["data", "label"], "ntop": 0}
+    n.data, n.label = L.Data(
+        ntop=2, include=_phase("TRAIN", transforms.best), transform_param=transforms.train, data_param=train
+    )
     if transforms.best:
-        best = {"include": {**phase, "stage": "best"}, "transform_param": transforms.best}
+        best = {"include": {"phase": "TRAIN", "stage": "best"}, "transform_param": transforms.best}
         n.best_data = L.Data(**twin, **best, data_param={**train, "batch_size": 100})
-    n.test_data = L.Data(**twin, include={"phase": "TEST"}, transform_param=transforms.test, data_param=test)
+    include = _phase("TEST", transforms.best_test)
+    n.test_data = L.Data(**twin, include=include, transform_param=transforms.test, data_param=test)
+    if transforms.best_test:
+        best = {"include": {"phase": "TEST", "stage": "best"}, "transform_param": transforms.best_test}
+        n.best_test_data = L.Data(**twin, **best, data_param=test)
     return n
+
+
+def _phase(phase: str, best: Fields | None) -> Fields:
+    """The rule of a layer that another one takes the place of in the stage "best", where there is one."""
+    return {"phase": phase, "not_stage": "best"} if best else {"phase": phase}

@@ -25,14 +25,15 @@ def vgg_f() -> NetParameter:
     degrees, enlarged up to 1.2 times and shifted both ways.
     Even kernels: Caffe pads both sides, so a padded 2x1 and a padded 1x2 make a map larger by one each way, and a 2x2
     without padding makes it as large as it was. 1x1, 2x1, 1x2 and 2x2 in a row are a unit, which sees 3x3.
-    The stage "best", which solvers/vgg_f_best.solver names, trains on random resized crops instead.
+    The stage "best", which solvers/vgg_f_best.solver names, trains on random resized crops instead, and takes the mean
+    of each channel away, in its tests too (score.py --stage best).
     Open there: widths (64, 128 and 256 in three stages, the first two with a max pooling of 2 by 2 behind), depths (a
     unit a stage, two in VGG-Y, three in VGG-Z), the activation (ReLU), the shifts (a tenth of a side), the colour
     around a moved image (the mean). The convolutions' biases, which the study has, are those of the normalization. It
     summed the scores of its three VGGs, as tools/ensemble.py does.
     Parameters: 784,264.
     Published: curves only. Reached: 0.304 of the 500 validation images of the first 20 classes after 240 iterations of
-    100 images, 0.366 with solvers/vgg_f_best.solver; the whole set has not been run yet.
+    100 images, 0.390 with solvers/vgg_f_best.solver; the whole set has not been run yet.
     """
     return _vgg("VGG-F", 1)
 
@@ -40,7 +41,7 @@ def vgg_f() -> NetParameter:
 def vgg_y() -> NetParameter:
     """VGG-Y, the middle one of three of small convolutions, on Tiny ImageNet (200 classes, whole images of 64x64).
     Source: Bastidas (2017). It is zoo/vgg_f.prototxt, which says more, with two units a stage in place of one.
-    The stage "best" trains on random resized crops instead: --set train_state.stage=best.
+    The stage "best" trains on random resized crops instead: --set train_state.stage=best --set test_state.stage=best.
     Parameters: 1,561,992.
     Published: curves only. Reached: not run yet.
     """
@@ -50,7 +51,7 @@ def vgg_y() -> NetParameter:
 def vgg_z() -> NetParameter:
     """VGG-Z, the deepest of three of small convolutions, on Tiny ImageNet (200 classes, whole images of 64x64).
     Source: Bastidas (2017). It is zoo/vgg_f.prototxt, which says more, with three units a stage in place of one.
-    The stage "best" trains on random resized crops instead: --set train_state.stage=best.
+    The stage "best" trains on random resized crops instead: --set train_state.stage=best --set test_state.stage=best.
     Parameters: 2,339,720.
     Published: curves only. Reached: not run yet.
     """
@@ -68,7 +69,7 @@ def inception_v3_small() -> NetParameter:
     Open there: how many modules (two of each kind, of three and four), widths (the original's, the second kind's inner
     ones 128 and 160), poolings before the modules (one, so that their maps are 32 and 16 high), biases (the
     normalization's), dropout (none: the study tried it and kept the normalization).
-    The stage "best" trains on random resized crops instead: --set train_state.stage=best.
+    The stage "best" trains on random resized crops instead: --set train_state.stage=best --set test_state.stage=best.
     Parameters: 2,975,720.
     Published: curves only. Reached: not run yet.
     """
