@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -67,11 +68,16 @@ def nearest(name: str, known: Iterable[str], shown: Mapping[str, str] | None = N
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """End the program with the message alone where the user made a mistake, as the tools do."""
+    """End the program with the message alone where the user made a mistake, as the tools do; and in silence where
+    nobody reads its output any more, as behind `| head`."""
     try:
         yield
+        sys.stdout.flush()
     except NetspecError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes, and tells, once more
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit("interrupted")
 

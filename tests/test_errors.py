@@ -1,5 +1,8 @@
 """The messages themselves: what is left out of a long one, and what never is."""
 
+import subprocess
+import sys
+
 import pytest
 
 from netspec.errors import SpecError
@@ -32,3 +35,17 @@ def test_a_long_path_takes_the_place_of_the_line() -> None:
     error = SpecError(f'"{PATH}" is not there, and more is said of it', "net.prototxt", text)
     assert PATH in str(error)
     assert len(str(error)) < 300
+
+
+@pytest.mark.parametrize("printed", ["'x' * 1_000_000", "'a line'"])
+def test_an_output_that_nobody_reads(printed: str) -> None:
+    """A tool behind `| head` ends without a word, with much to say or little."""
+    program = f"import netspec.errors as e\nwith e.readable_errors():\n    input()\n    print({printed})"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], **pipes) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

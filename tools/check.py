@@ -23,10 +23,10 @@ def main() -> None:
 
     with readable_errors():
         reports = check(args.files, Options(**net_options(args)))
-    if args.format == "json":
-        print(json.dumps([report.as_data() for report in reports], indent=2))
-    else:
-        print("\n\n".join(report.as_text() for report in reports))
+        if args.format == "json":
+            print(json.dumps([report.as_data() for report in reports], indent=2))
+        else:
+            print("\n\n".join(report.as_text() for report in reports))
     sys.exit(any(report.is_refused for report in reports))
 
 

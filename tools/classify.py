@@ -31,10 +31,10 @@ def main() -> None:
         scorer = Scorer(images=args.images, **scorer_options(parser, args))
         scores = scorer.scores("softmax", classes=scorer.names(args.names))
         scorer.close()
-    for key, row in zip(scores.keys, scores.scores, strict=True):
-        print(f"---------- Prediction for {key} ----------")
-        for number in (-row).argsort(kind="stable")[: args.top]:
-            print(f'{row[number]:.4f} - "{scores.classes[number] if scores.classes else f"class {number}"}"')
+        for key, row in zip(scores.keys, scores.scores, strict=True):
+            print(f"---------- Prediction for {key} ----------")
+            for number in (-row).argsort(kind="stable")[: args.top]:
+                print(f'{row[number]:.4f} - "{scores.classes[number] if scores.classes else f"class {number}"}"')
 
 
 if __name__ == "__main__":

@@ -25,10 +25,12 @@ def main() -> None:
     )
     args = parser.parse_args()
 
+    from netspec import readable_errors
     from netspec.reference import explained, layer_types, message_names, page
 
     names = [found(name, [*layer_types(), *message_names()]) for name in args.types]
-    print("\n".join(map(explained, names)) if names else page())
+    with readable_errors():
+        print("\n".join(map(explained, names)) if names else page())
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def main() -> None:
                 refused.append(error)
         if not tables:
             raise refused[0]
-    print("\n\n".join(tables))
+        print("\n\n".join(tables))
     for reason in refused:  # many nets are made for one phase, or need a stage in the other
         print(f"the other phase cannot be built: {reason}", file=sys.stderr)
 
