@@ -89,9 +89,9 @@ def load_scores(path: str | Path) -> Scores:
         with np.load(BytesIO(written), allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
         return Scores(
-            np.asarray(content["scores"], np.float32),
+            _numbers(content["scores"], "fiu").astype(np.float32),
             tuple(map(str, content["keys"])),
-            np.asarray(content["labels"], np.int64) if "labels" in content else None,
+            _numbers(content["labels"], "iu").astype(np.int64) if "labels" in content else None,
             tuple(map(str, content.get("classes", ()))),
             str(content["kind"]),
             str(path),
@@ -103,3 +103,9 @@ def load_scores(path: str | Path) -> Scores:
         raise DataError(f"{path}: no score file of tools/score.py: it has no {error}") from None
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: the score file cannot be read: {error}") from None
+
+
+def _numbers(array: NDArray[Any], kinds: str) -> NDArray[Any]:
+    if array.dtype.kind not in kinds:
+        raise ValueError(f"{array.dtype} where it has {'whole numbers' if kinds == 'iu' else 'numbers'}")
+    return array

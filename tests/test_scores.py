@@ -70,6 +70,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     np.savez(path, scores=VALUES)
     with pytest.raises(DataError, match=r"no score file of tools/score\.py: it has no 'keys'"):
         load_scores(path)
+    for other in ({"scores": VALUES.astype(complex)}, {"labels": np.array([0.5, 1])}, {"scores": VALUES.astype(str)}):
+        np.savez(path, **{"scores": VALUES, "keys": np.array(["a", "b"]), "kind": np.array("raw"), **other})
+        with pytest.raises(DataError, match=r"scores\.npz: the score file cannot be read: .* where it has .*numbers$"):
+            load_scores(path)
     scores().save(path)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(DataError, match=r"scores\.npz: the score file cannot be read"):

@@ -74,7 +74,9 @@ def tested(document: Document[NetParameter], net: Net, args: argparse.Namespace)
 
     scorer = Scorer(
         document, args.weights, state=net.graph.state, device=args.device, allow_python=args.allow_python
-    )  # before the test, since a net without scores is no matter of minutes
+    )  # before the test, since a net without scores is no matter of minutes, nor are images without labels
+    if not scorer.has_labels:
+        raise document.error("its images have no labels to report on")
     test(net, args)
     scores = scorer.scores(classes=scorer.names())
     scorer.close()

@@ -13,7 +13,7 @@ import numpy as np
 from netspec.data.list_file import Listing, read_lines
 from netspec.errors import DataError
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 _WNIDS, ANNOTATIONS, _IMAGES = "wnids.txt", "val_annotations.txt", "images"
 _PARTS = {"train", "val", "valid", "validation", "test"}
 
@@ -41,7 +41,7 @@ def read_folder(path: Path) -> Listing:
         raise DataError(f"{error.filename}: the folder cannot be read: {error.strerror}") from None
     if not images:
         other = _other_kind(path, files)
-        raise DataError(f"{path}: the folder holds no images ({', '.join(_SUFFIXES)}), nor folders of them{other}")
+        raise DataError(f"{path}: the folder holds no images ({', '.join(SUFFIXES)}), nor folders of them{other}")
     return Listing(path, images, np.empty((len(images), 0)))
 
 
@@ -77,7 +77,7 @@ def _classes(path: Path, folders: list[str]) -> Listing:
         files = list(_files(path / folder, f"{folder}/"))
         images = list(filter(_is_image, files))
         if not images:
-            raise DataError(f"{path / folder}: the folder of class {label} holds no images ({', '.join(_SUFFIXES)})")
+            raise DataError(f"{path / folder}: the folder of class {label} holds no images ({', '.join(SUFFIXES)})")
         names += images
         labels += [float(label)] * len(images)
         others += len(files) - len(images)
@@ -168,4 +168,4 @@ def _files(folder: Path, prefix: str) -> Iterator[str]:
 
 
 def _is_image(name: str) -> bool:
-    return name.lower().endswith(_SUFFIXES)
+    return name.lower().endswith(SUFFIXES)

@@ -20,7 +20,7 @@ def report(members: Sequence[Scores], weights: Sequence[float], ensemble: Scores
     """A table with a line for each member and one for the ensemble: with labels the accuracy and, of more
     than five classes, the top-5 accuracy, each with its 95 % interval; without, how often a member predicts what the
     ensemble does. Then the ensemble against the member with the highest accuracy, and how many images are predicted to
-    be of each class."""
+    be of each class; where classes have names, those without that nobody predicts are left out."""
     figures = _accuracies if ensemble.labels is not None else _agreement
     shares = [f"{weight:.3f}" for weight in weights] or [""] * len(members)
     rows = [("score file", "weight", *figures(None, ensemble))]
@@ -64,7 +64,9 @@ def _gain(members: Sequence[Scores], ensemble: Scores) -> str:
 def _counts(ensemble: Scores) -> Iterator[str]:
     counts = np.bincount(ensemble.predictions, minlength=ensemble.scores.shape[1])
     names = class_words(ensemble)
-    order = [int(number) for number in np.argsort(-counts, kind="stable")]
+    named = [number for number, name in enumerate(names) if name not in ("", str(number))]
+    known = {*(named or range(len(counts))), *np.flatnonzero(counts).tolist()}
+    order = [number for number in np.argsort(-counts, kind="stable").tolist() if number in known]
     spread = f"{counts.min()} to {counts.max()} images each"
     yield f"predicted: {np.count_nonzero(counts)} of {len(counts)} classes, {spread}"
     for title, numbers in (("most", order[:_SHOWN]), ("fewest", order[: -_SHOWN - 1 : -1])):

@@ -78,6 +78,8 @@ def _put_source(text: ScoredText, param: LayerParameter, path: Path, given: Prep
     """Make a data layer read another set in the same way."""
     if not path.exists():
         raise DataError(f"{path}: there is no such folder, list or database")
+    if path.is_file() and path.suffix.lower() in class_folder.SUFFIXES:
+        raise DataError(f"{path}: one image is no set: name its folder or a list, or let tools/classify.py look at it")
     labels = _labels(path)
     if _is_database(path):
         own = param.image_data_param

@@ -77,6 +77,11 @@ class Scorer:
             self._source.check_labels(self.classes, None, self.blob)
         self.seconds = 0.0
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether it is known what the images are of."""
+        return bool(self._label)
+
     def scores(self, kind: str = "raw", average: str = SOFTMAX, classes: tuple[str, ...] = ()) -> Scores:
         """The scores of every record once, in the order of the set: what goes into the net's softmax ("raw"), or what
         comes out of it ("softmax"). Over the windows of an image either is averaged, as `average` says; the logarithm

@@ -1,5 +1,6 @@
 """The report of an ensemble."""
 
+import numpy as np
 import pytest
 from planted import scores
 
@@ -55,3 +56,16 @@ def test_all_of_five_classes_are_the_top_5() -> None:
     """So nothing is said of it."""
     net = scores([[0.2] * 5], [0])
     assert "top-5" not in report([net], (1,), net)
+
+
+@pytest.mark.parametrize(
+    ("classes", "fewest"),
+    [
+        ((), "4 (0), 3 (0), 1 (0), 2 (1), 0 (3)"),
+        (("cat", "dog", "2", "3", "4"), "1 dog (0), 2 (1), 0 cat (3)"),
+    ],
+)
+def test_classes_that_are_only_numbers(classes: tuple[str, ...], fewest: str) -> None:
+    """Of a net that was trained on a part of its classes, the others are shown only where they are predicted."""
+    net = scores(np.eye(5)[[0, 0, 0, 2]], classes=classes)
+    assert report([net], (1,), net).endswith(f"  fewest: {fewest}")

@@ -425,6 +425,7 @@ def test_weights_of_another_net(folder, saved):
     ("options", "error", "reason"),
     [
         ({"images": "nothing"}, DataError, r"nothing: there is no such folder, list or database"),
+        ({"images": "images/x1.png"}, DataError, r"images/x1\.png: one image is no set: name its folder"),
         ({"images": "empty"}, DataError, r"empty: the folder holds no images"),
         ({"images": ["images/x77.png"]}, DataError, r"images/x77\.png: there is no such image"),
         ({"images": ["labels.txt"]}, DataError, r"labels\.txt: cannot decode an image \(JPEG, PNG or BMP\)[^;]*$"),

@@ -28,6 +28,12 @@ layer { name: "loss" type: "EuclideanLoss" bottom: "rows" bottom: "wanted" top: 
 """
 
 
+UNLABELLED = """
+layer { name: "data" type: "DummyData" top: "data" dummy_data_param { shape { dim: 2 dim: 3 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 10 } }
+"""
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, with a cache of its own."""
@@ -117,6 +123,10 @@ def test_a_score_file_with_its_net(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         ),
         ([TESTED[0], "--scores", "a.npz", "--report", "r"], "a.npz: these are no scores of this data: 000"),
         (["scoreless.prototxt", "--weights", "w.caffemodel", "--report", "r"], "error: scoreless.prototxt"),
+        (
+            ["unlabelled.prototxt", "--weights", "ip.caffemodel", "--report", "r"],
+            "error: unlabelled.prototxt:1:1: its images have no labels to report on",
+        ),
     ],
 )
 def test_a_mistake_is_one_message(
@@ -126,6 +136,8 @@ def test_a_mistake_is_one_message(
     pytest.importorskip("matplotlib")
     Path("file").write_text("")
     Path("scoreless.prototxt").write_text(SCORELESS)
+    Path("unlabelled.prototxt").write_text(UNLABELLED)
+    Net("unlabelled.prototxt").save("ip.caffemodel")
     for name, scores in (("a", scored()), ("unlabelled", scored(labels=False)), ("few", scored(3))):
         scores.save(f"{name}.npz")
     with pytest.raises(SystemExit) as ended:
