@@ -71,6 +71,7 @@ RECIPES = {
     "resnet18_best": Recipe("Nesterov", 0.05, 40, policy="cosine"),
     "alexnet_head1000_best": Recipe("RAdam", 1e-3, 40, policy="cosine"),
     "resnet34_best": Recipe("Nesterov", 0.05, 40, policy="cosine"),
+    "resnet34_preact_best": Recipe("Nesterov", 0.05, 40, policy="cosine"),
     "vgg_f_best": Recipe("Nesterov", 0.05, 60, policy="cosine"),
     "resnet_cnn_best": Recipe("Nesterov", 0.05, 30, policy="cosine"),
     "inception_small_best": Recipe("Nesterov", 0.05, 80, policy="cosine", saved=4),

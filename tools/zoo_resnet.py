@@ -63,9 +63,10 @@ def resnet34_preact() -> NetParameter:
     Open there, so as in the paper: the first block reads what the first convolution's own normalization and ReLU gave,
     one more of each follows the last block, and the shortcuts of 1x1 read what is normalized and are not so themselves.
     All else is as in zoo/resnet18.prototxt.
-    The stage "best" trains on random resized crops instead: --set train_state.stage=best.
+    The stage "best", which solvers/resnet34_preact_best.solver names, trains on random resized crops instead.
     Parameters: 21,385,480.
-    Published: 0.48 of the validation images. Reached: not run yet.
+    Published: 0.48 of the validation images. Reached: 0.382 of the 500 validation images of the first 20 classes after
+    400 iterations of 100 images, 0.530 with solvers/resnet34_preact_best.solver; the whole set has not been run yet.
     """
     n = start(256, MKRTCHYAN)
     return end(n, "ResNet-34 pre-activation", preactivated(n, stem(n, n.data), CLASSES))
